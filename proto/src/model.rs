@@ -1,0 +1,27 @@
+//! Pure: the domain types. Past this border no field can be wrong.
+
+mod address;
+mod catalog;
+mod export;
+mod id;
+mod problem;
+mod view;
+
+pub use address::{Address, AddressError, Mapping, Prefix, PrefixError};
+pub use catalog::{
+    CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, Introduction,
+    NamespacePart, Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader,
+};
+pub use export::{
+    Affinity, Endpoint, EndpointPort, EndpointState, Export, ExportPort, Exports,
+    InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Node, Workload,
+};
+pub use id::{
+    ClusterId, ClusterSet, GatewayName, IdentityNumber, InvalidName, Namespace, NodeName,
+    PeerNumber, PortName, Protocol, Revision, ServiceName, Timestamp, Zone,
+};
+pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
+pub use view::{
+    BackendPort, Encryption, EndpointKey, Generation, Identity, Import, ImportEndpoint, ImportPort,
+    ImportShare, Liveness, Member, OwnExport, OwnHeadless, PeerView, SyncState, View, ViewRevision,
+};

@@ -1,0 +1,1 @@
+//! Pure: generated messages and the conversions between them and the model.
