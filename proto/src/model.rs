@@ -1,13 +1,17 @@
 //! Pure: the domain types. Past this border no field can be wrong.
 
 mod address;
+mod allocation;
 mod catalog;
 mod export;
 mod id;
 mod problem;
+mod report;
+mod trust;
 mod view;
 
 pub use address::{Address, AddressError, Mapping, Prefix, PrefixError};
+pub use allocation::{Allocations, Allotted, PeerAllotment};
 pub use catalog::{
     CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, Introduction,
     NamespacePart, Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader,
@@ -21,6 +25,8 @@ pub use id::{
     PeerNumber, PortName, Protocol, Revision, ServiceName, Timestamp, Zone,
 };
 pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
+pub use report::{Report, ServiceCounters};
+pub use trust::{IssuedEnrolment, IssuedToken, TrustBundle, TrustState};
 pub use view::{
     BackendPort, Encryption, EndpointKey, Generation, Identity, Import, ImportEndpoint, ImportPort,
     ImportShare, Liveness, Member, OwnExport, OwnHeadless, PeerView, SyncState, View, ViewRevision,

@@ -1,0 +1,59 @@
+//! Pure: who is trusted for which cluster, who is cut off, and which tokens are burnt.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterId, Digest, Revocation, Timestamp};
+
+/// What a pairing exchanges: speaks for `cluster` and for no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustBundle {
+    /// Whose.
+    pub cluster: ClusterId,
+    /// CA certificates in DER, the newest first (two while one is rolled over).
+    pub authorities: Vec<Vec<u8>>,
+    /// Certificate of the catalog key, DER, issued by one of them.
+    pub catalog_key: Vec<u8>,
+    /// Where its gateways take sessions, `HOST:PORT`.
+    pub gateways: Vec<String>,
+}
+
+/// Shared by the gateways of a cluster; the leader writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TrustState {
+    /// Counts changes.
+    pub version: u64,
+    /// Peers' bundles.
+    pub bundles: BTreeMap<ClusterId, TrustBundle>,
+    /// Cut off for good.
+    pub revocations: BTreeMap<ClusterId, Revocation>,
+    /// Ids of tokens that were redeemed, until they would have expired.
+    pub burnt: BTreeMap<Digest, Timestamp>,
+    /// Tokens that this cluster has issued and nobody has redeemed.
+    pub tokens: BTreeMap<Digest, IssuedToken>,
+    /// Enrolments issued and not used: (digest of the secret) to the name and expiry.
+    pub enrolments: BTreeMap<Digest, IssuedEnrolment>,
+    /// Serial numbers of our own leaves that were withdrawn.
+    pub withdrawn: BTreeSet<Vec<u8>>,
+}
+
+/// A join token as its issuer keeps it: the secret itself is not kept, its key is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedToken {
+    /// Key for the proof, derived from the secret.
+    pub key: [u8; 32],
+    /// When it expires.
+    pub expires: Timestamp,
+    /// The only cluster that may redeem it, if limited.
+    pub for_cluster: Option<ClusterId>,
+}
+
+/// A one-time enrolment of one of our own processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedEnrolment {
+    /// `agent/w1`, `gateway/w2`, `controller/main`, `operator/ann`.
+    pub role: String,
+    /// When it expires.
+    pub expires: Timestamp,
+}
