@@ -1,0 +1,121 @@
+//! Shell: the one door. `cargo xtask setup | build | check | tidy | test | demo | bench`.
+//!
+//! It depends on none of our crates: it builds them and runs what was built, so that it works
+//! while they do not compile.
+
+mod bpf;
+mod cargo;
+mod check;
+mod host;
+mod levels;
+mod say;
+mod setup;
+mod step;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a caller may do, and nothing else.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Sets up, builds, checks, tests and shows Causeway"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what this machine lacks; each step looks first
+    Setup,
+    /// Build the host binaries and the eBPF object
+    Build,
+    /// fmt, clippy, tidy
+    Check,
+    /// Rules of the code that the compiler does not know
+    Tidy,
+    /// Levels 1 to 6; levels 5 and 6 need root and fail without it when REQUIRE_ROOT=1
+    Test {
+        /// Fail, instead of saying so, where root is needed and absent
+        #[arg(long)]
+        root: bool,
+        /// Passed on to `cargo test`
+        filter: Vec<String>,
+    },
+    /// Two clusters, one service, real packets
+    Demo {
+        #[command(subcommand)]
+        command: Option<DemoCommand>,
+        /// Take one piece out; the demo must then fail (`help` lists the pieces)
+        #[arg(long = "break", value_name = "NAME")]
+        without: Option<String>,
+        /// Leave the lab up at the end and say how to enter it
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Nanoseconds per packet of each program
+    Bench {
+        /// `text` or `json`
+        #[arg(short, long, default_value = "text")]
+        output: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum DemoCommand {
+    /// Remove every namespace, pin and process of a demo, however it ended
+    Down,
+}
+
+/// A machine that cannot run this at all, as opposed to a run that failed.
+pub const EXIT_UNSUPPORTED: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            say::problem(&format!("{error:#}"));
+            match error.downcast_ref::<host::Unsupported>() {
+                Some(_) => ExitCode::from(EXIT_UNSUPPORTED),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let root = repository();
+    match args.command {
+        Command::Setup => setup::everything(&root).map(|()| ExitCode::SUCCESS),
+        Command::Build => {
+            setup::for_build(&root)?;
+            cargo::build_all(&root).map(|_| ExitCode::SUCCESS)
+        }
+        Command::Check => check::run(&root).map(|()| ExitCode::SUCCESS),
+        Command::Tidy => check::tidy(&root).map(|()| ExitCode::SUCCESS),
+        Command::Test {
+            root: require,
+            filter,
+        } => levels::test(&root, require, &filter),
+        Command::Demo {
+            command,
+            without,
+            keep,
+        } => {
+            let down = matches!(command, Some(DemoCommand::Down));
+            levels::demo(&root, down, without.as_deref(), keep)
+        }
+        Command::Bench { output } => levels::bench(&root, &output),
+    }
+}
+
+/// The root of the checkout that this program was built from, two directories up from its crate.
+fn repository() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).map(PathBuf::from).unwrap_or(own)
+}
