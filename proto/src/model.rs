@@ -4,6 +4,7 @@ mod address;
 mod allocation;
 mod catalog;
 mod export;
+mod frame;
 mod id;
 mod problem;
 mod report;
@@ -14,11 +15,15 @@ pub use address::{Address, AddressError, Mapping, Prefix, PrefixError};
 pub use allocation::{Allocations, Allotted, PeerAllotment};
 pub use catalog::{
     CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, Introduction,
-    NamespacePart, Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader,
+    NamespacePart, Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader, SignedPart,
 };
 pub use export::{
     Affinity, Endpoint, EndpointPort, EndpointState, Export, ExportPort, Exports,
     InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Node, Workload,
+};
+pub use frame::{
+    Ack, Beat, Bye, ByeReason, Frame, Held, Hello, Nack, NackReason, SnapshotBegin, SnapshotEnd,
+    Want,
 };
 pub use id::{
     ClusterId, ClusterSet, GatewayName, IdentityNumber, InvalidName, Namespace, NodeName,

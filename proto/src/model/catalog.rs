@@ -91,6 +91,19 @@ pub struct PartProof {
     pub path: Vec<Digest>,
 }
 
+/// A part as its digest covers it; whoever relays it passes on these bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedPart {
+    /// Which part; must be what the bytes say.
+    pub key: PartKey,
+    /// Hides its content from who sees only digests.
+    pub salt: [u8; 16],
+    /// The encoded [`Part`], at most `limits::PART_BYTES`.
+    pub bytes: Vec<u8>,
+    /// Where it stands under the header's root.
+    pub proof: PartProof,
+}
+
 /// What everyone learns of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClusterPart {
@@ -203,8 +216,8 @@ pub struct CatalogDelta {
     pub from: Option<Revision>,
     /// What holds afterwards.
     pub header: SignedHeader,
-    /// Changed parts as signed: (key, salt, encoded bytes, proof).
-    pub parts: Vec<(PartKey, [u8; 16], Vec<u8>, PartProof)>,
+    /// Changed parts as signed.
+    pub parts: Vec<SignedPart>,
     /// Parts that are gone.
     pub removed: Vec<PartKey>,
 }
@@ -239,8 +252,8 @@ impl fmt::Display for CatalogDelta {
             Some(from) => write!(f, " after {from}")?,
             None => write!(f, " whole")?,
         }
-        for (key, _, bytes, _) in &self.parts {
-            write!(f, " +{key} ({} bytes)", bytes.len())?;
+        for part in &self.parts {
+            write!(f, " +{} ({} bytes)", part.key, part.bytes.len())?;
         }
         self.removed.iter().try_for_each(|key| write!(f, " -{key}"))
     }
