@@ -1,1 +1,6 @@
-//! Placeholder.
+//! The agent: compiles Views to BPF maps, and programs and watches the kernel.
+//!
+//! View → `compile` → MapImage → `diff` → MapOps → `kernel`. Pure but for `ports`,
+//! `kernel`, `link` and `app`.
+
+pub mod config;

@@ -1,0 +1,197 @@
+//! Pure: the agent's configuration file, parsed once; unknown keys are refused.
+//!
+//! Reading the file is `main.rs`' affair. Deliberately absent: anything that the View carries
+//! (ports of the tunnel, pools in force, seeds), so that two agents of one cluster cannot disagree.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use causeway_proto::model::{Address, NodeName, Prefix};
+use serde::Deserialize;
+
+/// The agent's YAML file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This node, as the manifests call it.
+    pub node: NodeName,
+    /// The device that carries tunnel packets to other nodes and clusters.
+    pub uplink: String,
+    /// This node's address on it: the outer source of tunnel packets.
+    pub outer_address: Address,
+    /// Which devices are pod-side ports.
+    #[serde(default)]
+    pub ports: PortRule,
+    /// Directory on a bpf file system for this node's maps and links; one per agent.
+    pub pin_dir: PathBuf,
+    /// Local services of gateways, the preferred one first; the others are used when it is gone.
+    #[serde(default)]
+    pub gateways: Vec<GatewayAt>,
+    /// Where the agent keeps its certificate. Needed only with a gateway reached over TCP.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
+    /// One-time file from `causeway enroll agent/NODE`, used when `state_dir` holds no certificate.
+    #[serde(default)]
+    pub enrolment: Option<PathBuf>,
+    /// The eBPF object; the variable `CAUSEWAY_EBPF_OBJECT` goes before it.
+    #[serde(default)]
+    pub object: Option<PathBuf>,
+    /// Largest packet of the underlay in bytes, IP header included; unset: that of the uplink.
+    #[serde(default)]
+    pub mtu: Option<u16>,
+    /// Prefixes that get an `unreachable` route before anything else; must hold both pools of the View.
+    #[serde(default = "default_pools")]
+    pub pools: Vec<Prefix>,
+}
+
+/// Which devices are pod-side ports.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortRule {
+    /// Every veth enslaved to this bridge is one.
+    #[serde(default = "default_bridge")]
+    pub bridge: Option<String>,
+    /// So is every veth whose name matches one of these; `*` stands for any run of characters.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+/// Where a gateway's local service is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub enum GatewayAt {
+    /// On this host.
+    Unix(PathBuf),
+    /// On another node, over mutual TLS.
+    Tcp(SocketAddr),
+}
+
+/// Text that names no gateway.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("gateway {0:?} is neither unix:PATH nor ADDRESS:PORT")]
+pub struct InvalidGateway(String);
+
+fn default_bridge() -> Option<String> {
+    Some("cni0".to_owned())
+}
+
+/// 241.0.0.0/16 for VIPs and node addresses, 242.0.0.0 to 251.255.255.255 for mappings.
+fn default_pools() -> Vec<Prefix> {
+    ["241.0.0.0/16", "242.0.0.0/7", "244.0.0.0/6", "248.0.0.0/6"]
+        .iter()
+        .filter_map(|p| p.parse().ok())
+        .collect()
+}
+
+impl Default for PortRule {
+    fn default() -> Self {
+        Self {
+            bridge: default_bridge(),
+            names: Vec::new(),
+        }
+    }
+}
+
+impl PortRule {
+    /// Whether a veth of this name, enslaved to the bridge of that name, is a pod-side port.
+    #[must_use]
+    pub fn takes(&self, name: &str, master: Option<&str>) -> bool {
+        (self.bridge.is_some() && self.bridge.as_deref() == master)
+            || self.names.iter().any(|pattern| matches(pattern, name))
+    }
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, rest)) => name.strip_prefix(head).is_some_and(|tail| {
+            (0..=tail.len()).any(|at| tail.get(at..).is_some_and(|t| matches(rest, t)))
+        }),
+    }
+}
+
+impl TryFrom<String> for GatewayAt {
+    type Error = InvalidGateway;
+    fn try_from(text: String) -> Result<Self, InvalidGateway> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|p| !p.is_empty()) {
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        text.parse()
+            .map(Self::Tcp)
+            .map_err(|_| InvalidGateway(text))
+    }
+}
+
+impl fmt::Display for GatewayAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Parses the file's text.
+///
+/// # Errors
+/// With line, column and reason, in the parser's words.
+pub fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
+    serde_saphyr::from_str(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: &str = "
+node: e1
+uplink: eth0
+outer_address: 192.0.2.1
+pin_dir: /sys/fs/bpf/causeway/e1
+gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
+";
+
+    #[test]
+    fn the_shortest_file_has_the_defaults() {
+        let config = parse(SHORT).unwrap();
+        assert_eq!(config.ports.bridge.as_deref(), Some("cni0"));
+        assert_eq!(config.pools.len(), 4);
+        let gateways: Vec<_> = config.gateways.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            gateways,
+            ["unix:/run/causeway/local.sock", "192.0.2.2:7444"]
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let error = parse(&format!("{SHORT}uplnk: eth1\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("uplnk"), "{error}");
+    }
+
+    #[test]
+    fn a_gateway_has_one_of_two_forms() {
+        let error = parse(&SHORT.replace("192.0.2.2:7444", "w2"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("neither"), "{error}");
+    }
+
+    #[test]
+    fn ports_by_bridge_and_by_name() {
+        let rule = PortRule {
+            bridge: Some("cni0".into()),
+            names: vec!["cali*".into(), "lxc*-x".into()],
+        };
+        assert!(rule.takes("veth1", Some("cni0")));
+        assert!(!rule.takes("veth1", Some("docker0")));
+        assert!(!rule.takes("veth1", None));
+        assert!(rule.takes("cali123", None));
+        assert!(rule.takes("lxc12-x", None));
+        assert!(!rule.takes("lxc12-y", None));
+    }
+}
