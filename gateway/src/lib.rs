@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The gateway: catalogs, merge, sessions with peers, DNS, local, status and admin API.
+//! It knows no Kubernetes and no eBPF.
+
+pub mod config;
