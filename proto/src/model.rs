@@ -27,7 +27,7 @@ pub use frame::{
 };
 pub use id::{
     ClusterId, ClusterSet, GatewayName, IdentityNumber, InvalidName, Namespace, NodeName,
-    PeerNumber, PortName, Protocol, Revision, ServiceName, Timestamp, Zone,
+    PeerNumber, PortName, ProcessName, Protocol, Revision, ServiceName, Timestamp, Zone,
 };
 pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
 pub use report::{Report, ServiceCounters};

@@ -110,6 +110,10 @@ name!(
     GatewayName, "gateway name", is_subdomain, "an RFC 1123 subdomain"
 );
 name!(
+    /// A controller's or an operator's name, unique in its cluster.
+    ProcessName, "process name", is_subdomain, "an RFC 1123 subdomain"
+);
+name!(
     /// A Service port's name.
     PortName, "port name", is_port_name, "an RFC 1123 label"
 );
