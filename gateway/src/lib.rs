@@ -1,4 +1,6 @@
 //! The gateway: catalogs, merge, sessions with peers, DNS, local, status and admin API.
 //! It knows no Kubernetes and no eBPF.
 
+pub mod allot;
 pub mod config;
+pub mod transport;

@@ -1,0 +1,304 @@
+//! Shell: QUIC. One endpoint serves and dials; a connection carries HTTP/2 on one bidirectional stream, so
+//! that the same gRPC services run on it as on TCP. Who is at the other end is decided by the TLS
+//! configurations that come in; what is said is not known here. Nothing else in the project names quinn.
+
+mod io;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, mpsc};
+use tonic::transport::Channel;
+
+pub use io::{Io, QuicStream};
+
+/// ALPN of sessions between clusters.
+pub const ALPN_SESSION: &[u8] = b"causeway/1";
+/// ALPN of joining, where the joiner has no certificate that we know.
+pub const ALPN_JOIN: &[u8] = b"causeway-join/1";
+
+/// How long a connection may take to come up; quinn alone would wait for 30 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Without a packet for so long a connection is over: below the lease, above a lost keep-alive.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Handshakes at one time; more are refused, so that strangers cannot take all memory.
+const HANDSHAKES: usize = 64;
+/// Streams that a peer may open on a connection: one session, and room for one more class.
+const STREAMS: u32 = 4;
+
+/// A connection that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address, or it is no `HOST:PORT`.
+    #[error("{address}: cannot be resolved: {source}")]
+    Resolve {
+        /// As given.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The TLS configuration does not suit QUIC.
+    #[error("TLS configuration does not suit QUIC: {0}")]
+    Tls(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    /// Quinn refused the attempt.
+    #[error("{address}: {source}")]
+    Connect {
+        /// As given.
+        address: String,
+        /// Why.
+        source: quinn::ConnectError,
+    },
+    /// It failed on the way.
+    #[error("{address}: {source}")]
+    Connection {
+        /// As given.
+        address: String,
+        /// Why.
+        source: quinn::ConnectionError,
+    },
+    /// Nothing answered.
+    #[error("{0}: no answer within 3 s; is UDP to it open?")]
+    Timeout(String),
+    /// HTTP/2 did not come up.
+    #[error("{0}")]
+    Http(#[from] tonic::transport::Error),
+}
+
+/// The QUIC endpoint.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    endpoint: quinn::Endpoint,
+}
+
+fn parameters() -> Arc<quinn::TransportConfig> {
+    let mut config = quinn::TransportConfig::default();
+    config
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok())
+        .max_concurrent_bidi_streams(STREAMS.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .datagram_receive_buffer_size(None);
+    Arc::new(config)
+}
+
+impl Transport {
+    /// Opens the UDP socket. Connections are refused until [`Transport::serve_with`] was called.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn bind(address: SocketAddr) -> std::io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        let endpoint = quinn::Endpoint::new(
+            quinn::EndpointConfig::default(),
+            None,
+            socket,
+            Arc::new(quinn::TokioRuntime),
+        )?;
+        Ok(Self { endpoint })
+    }
+
+    /// Where it is bound.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Takes connections by this configuration from now on; those that are there stay.
+    ///
+    /// # Errors
+    /// When it does not suit QUIC.
+    pub fn serve_with(&self, tls: Arc<rustls::ServerConfig>) -> Result<(), DialError> {
+        let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls)?;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(parameters());
+        self.endpoint.set_server_config(Some(config));
+        Ok(())
+    }
+
+    /// Connects to `HOST:PORT`. Under TLS 1.3 this does not show yet that the other side takes our certificate.
+    ///
+    /// # Errors
+    /// When no address of it answers in time, or it is not who the configuration asks for.
+    pub async fn dial(
+        &self,
+        address: &str,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Link, DialError> {
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(parameters());
+        let resolve = |source| DialError::Resolve {
+            address: address.to_owned(),
+            source,
+        };
+        let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
+            .await
+            .map_err(resolve)?
+            .collect();
+        let mut last = resolve(std::io::ErrorKind::NotFound.into());
+        for to in resolved {
+            // The name in the handshake is not what is verified: the certificate's SPIFFE name is.
+            let connecting = self.endpoint.connect_with(config.clone(), to, "causeway");
+            let connecting = connecting.map_err(|source| DialError::Connect {
+                address: address.to_owned(),
+                source,
+            });
+            let attempt = match connecting {
+                Ok(connecting) => tokio::time::timeout(CONNECT_TIMEOUT, connecting).await,
+                Err(e) => {
+                    last = e;
+                    continue;
+                }
+            };
+            match attempt {
+                Ok(Ok(connection)) => return Ok(Link { connection }),
+                Ok(Err(source)) => {
+                    last = DialError::Connection {
+                        address: address.to_owned(),
+                        source,
+                    };
+                }
+                Err(_) => last = DialError::Timeout(address.to_owned()),
+            }
+        }
+        Err(last)
+    }
+
+    /// Hands every connection that comes up to `links`, until the endpoint is closed.
+    pub async fn accept(&self, links: mpsc::Sender<Link>) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        while let Some(incoming) = self.endpoint.accept().await {
+            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+                incoming.refuse();
+                continue;
+            };
+            let links = links.clone();
+            tokio::spawn(async move {
+                let from = incoming.remote_address();
+                match tokio::time::timeout(CONNECT_TIMEOUT, incoming).await {
+                    Ok(Ok(connection)) => {
+                        let _ = links.send(Link { connection }).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(%from, %error, "connection refused"),
+                    Err(_) => tracing::debug!(%from, "connection did not come up in time"),
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// Says goodbye to everybody and waits a moment for it to leave.
+    pub async fn close(&self) {
+        self.endpoint.close(0u32.into(), b"shutdown");
+        let _ = tokio::time::timeout(Duration::from_millis(300), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// One connection.
+#[derive(Debug, Clone)]
+pub struct Link {
+    connection: quinn::Connection,
+}
+
+impl Link {
+    /// Where the other end is.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    /// Which protocol was agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> Vec<u8> {
+        self.connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
+            .and_then(|data| data.protocol)
+            .unwrap_or_default()
+    }
+
+    /// The other end's certificates, its leaf first; empty when it showed none.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.connection
+            .peer_identity()
+            .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .map(|certificates| *certificates)
+            .unwrap_or_default()
+    }
+
+    /// Bytes that only the two ends of this connection know.
+    #[must_use]
+    pub fn export_keying(&self, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
+        let mut out = [0; 32];
+        self.connection
+            .export_keying_material(&mut out, label, context)
+            .ok()
+            .map(|()| out)
+    }
+
+    /// Opens the stream that carries HTTP/2; the opener's preface is what makes the other end see it.
+    ///
+    /// # Errors
+    /// When the connection is over.
+    pub async fn channel(&self) -> Result<Channel, DialError> {
+        let halves = self
+            .connection
+            .open_bi()
+            .await
+            .map_err(|source| DialError::Connection {
+                address: self.remote().to_string(),
+                source,
+            })?;
+        let stream = QuicStream::new(self.connection.clone(), halves);
+        channel_over(stream).await
+    }
+
+    /// The next stream that the other end opened; `None` when the connection is over.
+    pub async fn accept<I>(&self, info: I) -> Option<Io<QuicStream, I>> {
+        let halves = self.connection.accept_bi().await.ok()?;
+        Some(Io::new(
+            QuicStream::new(self.connection.clone(), halves),
+            info,
+        ))
+    }
+
+    /// Waits until it is over, and says why.
+    pub async fn closed(&self) -> String {
+        self.connection.closed().await.to_string()
+    }
+
+    /// Ends it at once.
+    pub fn close(&self, reason: &str) {
+        self.connection.close(0u32.into(), reason.as_bytes());
+    }
+}
+
+/// A gRPC channel over one byte stream. It cannot connect again: when the stream is over, so is the channel.
+///
+/// # Errors
+/// When HTTP/2 does not come up on it.
+pub async fn channel_over<S>(stream: S) -> Result<Channel, DialError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let mut once = Some(stream);
+    let connector = tower::service_fn(move |_: http::Uri| {
+        let stream = once.take().map(TokioIo::new);
+        async move { stream.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected)) }
+    });
+    let endpoint = tonic::transport::Endpoint::from_static("http://causeway")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .initial_stream_window_size(Some(WINDOW))
+        .initial_connection_window_size(Some(WINDOW));
+    Ok(endpoint.connect_with_connector(connector).await?)
+}
+
+/// HTTP/2 window: a frame and the next one on the way.
+pub const WINDOW: u32 = 4 << 20;
