@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
     "model.proto",
+    "catalog.proto",
+    "view.proto",
+    "leader.proto",
     "federation.proto",
     "local.proto",
     "join.proto",

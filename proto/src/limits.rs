@@ -32,3 +32,21 @@ pub const SILENT_MS: u64 = 3_000;
 pub const LEASE_MS: u64 = 10_000;
 /// How often a beat and a probe are sent.
 pub const BEAT_MS: u64 = 1_000;
+/// One certificate or request in DER: RSA 4096 with long names stays under it.
+pub const CERTIFICATE_BYTES: usize = 16 << 10;
+/// Certificates in one bundle: two CAs while one is rolled over, and room.
+pub const CERTIFICATES: usize = 8;
+/// A message or text for people, and any name that has no rule of its own.
+pub const TEXT_BYTES: usize = 4096;
+/// Annotations and labels of one object, keys and values together: Kubernetes' own bound.
+pub const LABEL_BYTES: usize = 256 << 10;
+/// Services of one cluster.
+pub const SERVICES: usize = 20_000;
+/// Pods and machines of one cluster: Kubernetes' own limit.
+pub const WORKLOADS: usize = 150_000;
+/// Problems and conditions that are carried; who has more says so in one of them.
+pub const PROBLEMS: usize = 10_000;
+/// Tokens and enrolments that are open or burnt at one time.
+pub const TOKENS: usize = 1000;
+/// Features in a Hello.
+pub const FEATURES: usize = 64;

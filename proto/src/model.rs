@@ -4,10 +4,13 @@ mod address;
 mod allocation;
 mod catalog;
 mod export;
+mod follow;
 mod frame;
 mod id;
+mod join;
 mod problem;
 mod report;
+mod status;
 mod trust;
 mod view;
 
@@ -21,6 +24,9 @@ pub use export::{
     Affinity, Endpoint, EndpointPort, EndpointState, Export, ExportPort, Exports,
     InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Node, Workload,
 };
+pub use follow::{
+    Enrolment, FollowHello, FollowRequest, FollowState, IssuedCertificate, Publication, WatchScope,
+};
 pub use frame::{
     Ack, Beat, Bye, ByeReason, Frame, Held, Hello, Nack, NackReason, SnapshotBegin, SnapshotEnd,
     Want,
@@ -29,8 +35,13 @@ pub use id::{
     ClusterId, ClusterSet, GatewayName, IdentityNumber, InvalidName, Namespace, NodeName,
     PeerNumber, PortName, ProcessName, Protocol, Revision, ServiceName, Timestamp, Zone,
 };
+pub use join::{Finding, JoinFacts, OfferedService, Preflight, Redeem, Redeemed, Severity};
 pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
 pub use report::{Report, ServiceCounters};
+pub use status::{
+    AddressKind, DnsRecord, GatewayStatus, NodeStatus, PeerStatus, PortStatus, Resolution,
+    ServiceCounts, ServiceStatus, SessionStatus, ShareStatus, Transport, Whois,
+};
 pub use trust::{IssuedEnrolment, IssuedToken, TrustBundle, TrustState};
 pub use view::{
     BackendPort, Encryption, EndpointKey, Generation, Identity, Import, ImportEndpoint, ImportPort,
