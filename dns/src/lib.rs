@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Federated DNS: names of the zone `clusterset.local` after the Multicluster DNS schema 1.0.0.
+//!
+//! View -> [`DnsZone`] -> [`Answer`], both pure; [`serve`] carries them over UDP and TCP.
+
+pub mod answer;
+pub mod server;
+pub mod wire;
+pub mod zone;
+
+pub use answer::{Answer, Code, Kind, Question, answer};
+pub use server::{Serving, serve};
+pub use zone::DnsZone;
