@@ -4,3 +4,4 @@
 //! `kernel`, `link` and `app`.
 
 pub mod config;
+pub mod maglev;

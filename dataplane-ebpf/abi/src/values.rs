@@ -59,15 +59,18 @@ plain! {
     }
 
     /// `frontends4`.
-    Frontend[24] {
+    Frontend[28] {
         /// Index into `services`.
         service: u32,
         /// Namespace of the ordinals in `members` and `backends`.
         port_id: u32,
         /// Ring over clusters; none = rejected at the client's node.
         stage_one: RingRef,
-        /// Ring over own endpoints; none = no own endpoint ready.
+        /// Ring over own endpoints; none = no own endpoint ready. A slot with a previous owner only takes no new flow.
         stage_two: RingRef,
+        /// Owners by older generations of another size. Where `stage_two` names no previous owner, asked by the hash
+        /// modulo its own slots: the first of its slot's two that is somebody and not the current one.
+        stage_two_older: RingRef,
         /// [`frontend_flags`].
         flags: u32,
         /// ClientIP affinity's timeout; 0 = no affinity.
