@@ -2,5 +2,6 @@
 //! It knows no Kubernetes and no eBPF.
 
 pub mod allot;
+pub mod allot;
 pub mod config;
 pub mod transport;

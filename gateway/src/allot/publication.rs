@@ -1,0 +1,105 @@
+//! Pure: when allocations may be told to anybody: after somebody else has them, too. A leader that dies between
+//! allotting and telling has then told nothing that its successor does not know.
+
+use std::collections::BTreeSet;
+
+use causeway_proto::model::{Allocations, GatewayName};
+
+/// What is proposed and what is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Publication {
+    in_force: Allocations,
+    pending: Option<Allocations>,
+    /// Followers that are there; while there are none the leader's own disk counts.
+    followers: BTreeSet<GatewayName>,
+    /// The newest that the own disk has, as (epoch, version).
+    on_disk: (u64, u64),
+    /// The newest that any follower, or the controller's store, has.
+    elsewhere: (u64, u64),
+}
+
+fn stamp(allocations: &Allocations) -> (u64, u64) {
+    (allocations.epoch, allocations.version)
+}
+
+impl Publication {
+    /// With what came back from a store: it had been acknowledged by being there.
+    #[must_use]
+    pub fn restored(allocations: Allocations) -> Self {
+        let at = stamp(&allocations);
+        Self {
+            in_force: allocations,
+            on_disk: at,
+            elsewhere: at,
+            ..Self::default()
+        }
+    }
+
+    /// What may be told.
+    #[must_use]
+    pub fn in_force(&self) -> &Allocations {
+        &self.in_force
+    }
+
+    /// What the next allotment starts from.
+    #[must_use]
+    pub fn newest(&self) -> &Allocations {
+        self.pending.as_ref().unwrap_or(&self.in_force)
+    }
+
+    /// What waits for an acknowledgement.
+    #[must_use]
+    pub fn pending(&self) -> Option<&Allocations> {
+        self.pending.as_ref()
+    }
+
+    /// Puts new allocations up for acknowledgement; true when they differ from the newest.
+    pub fn propose(&mut self, next: Allocations) -> bool {
+        if next == *self.newest() {
+            return false;
+        }
+        self.pending = Some(next);
+        true
+    }
+
+    /// The own disk has this.
+    pub fn ack_disk(&mut self, epoch: u64, version: u64) -> bool {
+        self.on_disk = self.on_disk.max((epoch, version));
+        self.settle()
+    }
+
+    /// A follower, or the controller's store, has this.
+    pub fn ack_elsewhere(&mut self, epoch: u64, version: u64) -> bool {
+        self.elsewhere = self.elsewhere.max((epoch, version));
+        self.settle()
+    }
+
+    /// A follower came or went.
+    pub fn follower(&mut self, name: &GatewayName, there: bool) -> bool {
+        if there {
+            self.followers.insert(name.clone());
+        } else {
+            self.followers.remove(name);
+        }
+        self.settle()
+    }
+
+    /// True when what was pending has come into force.
+    fn settle(&mut self) -> bool {
+        let enough = if self.followers.is_empty() {
+            self.elsewhere.max(self.on_disk)
+        } else {
+            self.elsewhere
+        };
+        match self.pending.take() {
+            Some(next) if stamp(&next) <= enough => {
+                self.in_force = next;
+                true
+            }
+            pending => {
+                self.pending = pending;
+                false
+            }
+        }
+    }
+}
