@@ -3,8 +3,8 @@
 //! what is held, pools, the time and randomness. Out: allocations and what did not fit. No clock, no RNG.
 
 mod identity;
+mod ledger;
 mod mapping;
-mod publication;
 mod ring;
 mod vip;
 
@@ -16,7 +16,7 @@ use causeway_proto::model::{
 };
 
 pub use identity::of as identity_of;
-pub use publication::Publication;
+pub use ledger::Ledger;
 pub use ring::{SIZE_CLASSES, size_class};
 
 /// How long a VIP, an identity number, a peer's number or mapping rests before somebody else gets it: flows and

@@ -1,8 +1,8 @@
 //! Pure: what processes of one cluster tell each other beside Views and Reports.
 
 use super::{
-    Allocations, CatalogDelta, Condition, Digest, Exports, GatewayName, NodeName, Problem, Report,
-    Timestamp, TrustState,
+    Allocations, CatalogDelta, Condition, Digest, Exports, GatewayAddress, GatewayName, NodeName,
+    Problem, Report, Timestamp, TrustState,
 };
 
 /// What a controller publishes, whole, whenever it changes.
@@ -36,6 +36,14 @@ pub struct FollowHello {
     pub epoch: u64,
     /// Drawn when the process started.
     pub instance: u64,
+    /// The node that it runs on.
+    pub node: NodeName,
+    /// How peers reach it.
+    pub address: GatewayAddress,
+    /// The allocations that it holds: a leader that has lost its state takes them up again.
+    pub allocations: Option<Allocations>,
+    /// Likewise whom it trusts.
+    pub trust: Option<TrustState>,
 }
 
 /// What the leader alone writes. What is `None` has not changed since the state before.

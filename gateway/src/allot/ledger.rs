@@ -7,7 +7,7 @@ use causeway_proto::model::{Allocations, GatewayName};
 
 /// What is proposed and what is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Publication {
+pub struct Ledger {
     in_force: Allocations,
     pending: Option<Allocations>,
     /// Followers that are there; while there are none the leader's own disk counts.
@@ -22,7 +22,7 @@ fn stamp(allocations: &Allocations) -> (u64, u64) {
     (allocations.epoch, allocations.version)
 }
 
-impl Publication {
+impl Ledger {
     /// With what came back from a store: it had been acknowledged by being there.
     #[must_use]
     pub fn restored(allocations: Allocations) -> Self {
