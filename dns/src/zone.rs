@@ -115,9 +115,10 @@ fn entry(service: &ServiceName, import: &Import, problems: &mut Vec<Problem>) ->
         problems.push(Problem {
             kind: ProblemKind::LimitReached,
             subject: format!("name {subject}"),
-            message: "is too long for DNS (63 characters a label, 253 in all) and is left out; \
-                      shorten the hostname, the port's name or the cluster id"
-                .to_owned(),
+            message:
+                "does not fit DNS (63 characters a label, 253 in all, a hostname is one label) \
+                      and is left out; shorten the hostname, the port's name or the cluster id"
+                    .to_owned(),
         });
     };
     let mut ports = Vec::new();
@@ -162,7 +163,8 @@ fn hosts(service: &str, import: &Import) -> Vec<Host> {
                 let name = host_name(service, &hostname, &endpoint.cluster);
                 Host {
                     cluster: endpoint.cluster.clone(),
-                    name: fits(&name).then_some(name),
+                    // A dot would make one hostname two labels, and part of a cluster id.
+                    name: (fits(&name) && !hostname.contains('.')).then_some(name),
                     hostname,
                     addresses: BTreeSet::new(),
                     targets: BTreeMap::new(),
