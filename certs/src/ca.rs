@@ -1,0 +1,404 @@
+//! Shell: the cluster's CA and the keys beside it: made at first start, kept in private files, used to sign.
+//!
+//! In the directory: `ca.pem` and `catalog.pem`, each a key and its certificate in one file, so that no crash leaves
+//! one without the other.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use causeway_proto::model::{ClusterId, ClusterSet, Timestamp, TrustBundle};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
+
+use crate::bundle::{self, BundleError};
+use crate::catalog_key::{BadKey, CatalogKey};
+use crate::cert::{authority_of, peer_name};
+use crate::files::{FileError, private_dir, read_private, write_private};
+use crate::grant::{AUTHORITY_MS, LEAF_MS, Validity};
+use crate::name::{NameError, PeerName, Role, trust_domain};
+use crate::secret::NoRandomness;
+use crate::{pem, tls};
+
+/// Largest signing request that is read: ours are under 400 bytes.
+pub const CSR_BYTES: usize = 4096;
+
+/// What goes wrong with keys and certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file that holds something else.
+    #[error(
+        "{path} does not hold a key and its certificates; restore it, or remove it to start anew, which needs pairing again"
+    )]
+    Content {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A state directory of another cluster.
+    #[error(
+        "{path} belongs to cluster {found}, but {expected} is configured; use another state directory"
+    )]
+    OtherCluster {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        found: ClusterId,
+        /// Who we are.
+        expected: ClusterId,
+    },
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A signing request that is not one of ours.
+    #[error("the signing request is refused: {0}")]
+    Request(&'static str),
+    /// The library refused.
+    #[error("making a certificate: {0}")]
+    Making(#[from] rcgen::Error),
+    /// The catalog key does not sign.
+    #[error(transparent)]
+    CatalogKey(#[from] BadKey),
+    /// What was loaded no longer holds together.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// No randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// Key and certificate do not belong together.
+    #[error("key and certificate do not belong together: {0}")]
+    Mismatch(#[from] rustls::Error),
+}
+
+/// A key with its certificate and that of the CA.
+#[derive(Debug)]
+pub struct Leaf {
+    /// The key; its `Debug` does not show it.
+    pub key: PrivatePkcs8KeyDer<'static>,
+    /// The leaf, then the CA, which a joiner finds by the token's pin.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+impl Leaf {
+    /// Reads a file that [`write`](Self::write) made; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, others may read it, or it holds something else.
+    pub fn read(path: &Path) -> Result<Option<Self>, CaError> {
+        let Some(text) = read_private(path)? else {
+            return Ok(None);
+        };
+        let (key, chain) = pem::parse_key_and_chain(&text).ok_or_else(|| CaError::Content {
+            path: path.to_owned(),
+        })?;
+        Ok(Some(Self { key, chain }))
+    }
+
+    /// Writes it, mode 0600, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn write(&self, path: &Path) -> Result<(), CaError> {
+        let text = pem::key_and_chain(self.key.secret_pkcs8_der(), &self.chain);
+        Ok(write_private(path, text.as_bytes())?)
+    }
+
+    /// The leaf itself.
+    ///
+    /// # Errors
+    /// When the chain is empty.
+    pub fn certificate(&self) -> Result<&CertificateDer<'static>, NameError> {
+        self.chain.first().ok_or(NameError::NotACertificate)
+    }
+
+    /// Whose it is.
+    ///
+    /// # Errors
+    /// When it holds no name of this clusterset.
+    pub fn name(&self, cluster_set: &ClusterSet) -> Result<PeerName, NameError> {
+        peer_name(self.certificate()?, cluster_set)
+    }
+
+    /// From when to when it holds.
+    ///
+    /// # Errors
+    /// When it is not a certificate.
+    pub fn validity(&self) -> Result<Validity, NameError> {
+        crate::cert::validity(self.certificate()?)
+    }
+}
+
+/// A new key and the request to certify it.
+pub struct LeafRequest {
+    key: KeyPair,
+    csr: Vec<u8>,
+}
+
+impl std::fmt::Debug for LeafRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LeafRequest")
+    }
+}
+
+impl LeafRequest {
+    /// Draws a key.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn new() -> Result<Self, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::default();
+        // The name comes from the grant; a request says nothing but which key.
+        params.distinguished_name = DistinguishedName::new();
+        let csr = params.serialize_request(&key)?.der().to_vec();
+        Ok(Self { key, csr })
+    }
+
+    /// The request, DER.
+    #[must_use]
+    pub fn csr(&self) -> &[u8] {
+        &self.csr
+    }
+
+    /// With the certificates that came back. They must be for this key.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn finish(self, chain: Vec<Vec<u8>>) -> Result<Leaf, CaError> {
+        let leaf = Leaf {
+            key: self.key.serialized_der().to_vec().into(),
+            chain: chain.into_iter().map(CertificateDer::from).collect(),
+        };
+        tls::LeafCell::new(&leaf)?;
+        Ok(leaf)
+    }
+}
+
+/// The cluster's CA. Only the leader has it.
+pub struct Authority {
+    cluster: ClusterId,
+    cluster_set: ClusterSet,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    catalog: CatalogKey,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Authority({})", self.cluster)
+    }
+}
+
+impl Authority {
+    /// Loads it from the directory, or makes it there at the first start.
+    ///
+    /// # Errors
+    /// When files cannot be used, or belong to another cluster.
+    pub fn open(
+        dir: &Path,
+        cluster: &ClusterId,
+        cluster_set: &ClusterSet,
+        now: Timestamp,
+    ) -> Result<Self, CaError> {
+        private_dir(dir)?;
+        let ca_path = dir.join("ca.pem");
+        let ca = match Leaf::read(&ca_path)? {
+            Some(ca) => ca,
+            None => {
+                let ca = new_authority(cluster, cluster_set, now)?;
+                ca.write(&ca_path)?;
+                ca
+            }
+        };
+        let content = |path: &Path| CaError::Content {
+            path: path.to_owned(),
+        };
+        let certificate = ca.chain.first().cloned().ok_or_else(|| content(&ca_path))?;
+        let found = authority_of(&certificate, cluster_set)?;
+        if found != *cluster {
+            return Err(CaError::OtherCluster {
+                path: ca_path,
+                found,
+                expected: cluster.clone(),
+            });
+        }
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&ca.key, &PKCS_ECDSA_P256_SHA256)?;
+        if crate::cert::public_key(&certificate)? != key.der_bytes() {
+            return Err(content(&ca_path));
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
+
+        let catalog_path = dir.join("catalog.pem");
+        let catalog = match Leaf::read(&catalog_path)? {
+            Some(catalog) => catalog,
+            None => {
+                let catalog = new_catalog_key(cluster, cluster_set, &issuer, now)?;
+                catalog.write(&catalog_path)?;
+                catalog
+            }
+        };
+        let authority = Self {
+            cluster: cluster.clone(),
+            cluster_set: cluster_set.clone(),
+            issuer,
+            certificate,
+            catalog: CatalogKey::new(
+                catalog.key.secret_pkcs8_der(),
+                catalog.certificate()?.clone(),
+            )?,
+        };
+        bundle::check(&authority.bundle(Vec::new()), cluster_set, now)?;
+        Ok(authority)
+    }
+
+    /// Its certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// The key that signs catalogs.
+    #[must_use]
+    pub fn catalog_key(&self) -> &CatalogKey {
+        &self.catalog
+    }
+
+    /// What a pairing gives away.
+    #[must_use]
+    pub fn bundle(&self, gateways: Vec<String>) -> TrustBundle {
+        TrustBundle {
+            cluster: self.cluster.clone(),
+            authorities: vec![self.certificate.to_vec()],
+            catalog_key: self.catalog.certificate().to_vec(),
+            gateways,
+        }
+    }
+
+    /// Certifies the key of a request under the granted name, for 24 hours: the leaf, then the CA. Nothing else in the
+    /// request is looked at.
+    ///
+    /// # Errors
+    /// When the request is not signed by its own key, or the name is not ours to give.
+    pub fn issue(
+        &self,
+        csr: &[u8],
+        name: &PeerName,
+        now: Timestamp,
+    ) -> Result<Vec<Vec<u8>>, CaError> {
+        if csr.len() > CSR_BYTES {
+            return Err(CaError::Request("it is larger than 4 KiB"));
+        }
+        let request =
+            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
+                .map_err(|_| CaError::Request("it is not one, or not signed by its own key"))?;
+        if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(CaError::Request("its key is not ECDSA P-256"));
+        }
+        self.issue_key(&request.public_key, name, now, LEAF_MS)
+    }
+
+    /// A key and a leaf for a process that holds the CA itself: the leader.
+    ///
+    /// # Errors
+    /// When there is no randomness, or the name is not ours to give.
+    pub fn own_leaf(&self, role: Role, now: Timestamp) -> Result<Leaf, CaError> {
+        let name = PeerName::new(self.cluster.clone(), self.cluster_set.clone(), role)?;
+        let request = LeafRequest::new()?;
+        let chain = self.issue(request.csr(), &name, now)?;
+        request.finish(chain)
+    }
+
+    /// As [`issue`](Self::issue), of any life: for tests of what has expired.
+    pub(crate) fn issue_key(
+        &self,
+        key: &impl PublicKeyData,
+        name: &PeerName,
+        now: Timestamp,
+        life_ms: u64,
+    ) -> Result<Vec<Vec<u8>>, CaError> {
+        if name.cluster != self.cluster || name.cluster_set != self.cluster_set {
+            return Err(CaError::Request("its name is of another cluster"));
+        }
+        if name.role == Role::Catalog {
+            return Err(CaError::Request("the catalog key is not given out"));
+        }
+        let mut params = params(&name.to_string(), Validity::starting(now, life_ms))?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let leaf = params.signed_by(key, &self.issuer)?;
+        Ok(vec![leaf.der().to_vec(), self.certificate.to_vec()])
+    }
+}
+
+/// One URI, one validity, a random serial, and nothing that a request could have asked for.
+fn params(uri: &str, validity: Validity) -> Result<CertificateParams, CaError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.use_authority_key_identifier_extension = true;
+    params.not_before = (UNIX_EPOCH + Duration::from_millis(validity.not_before.0)).into();
+    params.not_after = (UNIX_EPOCH + Duration::from_millis(validity.not_after.0)).into();
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial).map_err(|_| NoRandomness)?;
+    // Positive and never of a leading zero byte: the form in DER is then the bytes themselves.
+    if let Some(first) = serial.first_mut() {
+        *first = *first & 0x7f | 0x40;
+    }
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+fn common_name(params: &mut CertificateParams, name: String) {
+    params.distinguished_name.push(DnType::CommonName, name);
+}
+
+fn new_authority(
+    cluster: &ClusterId,
+    cluster_set: &ClusterSet,
+    now: Timestamp,
+) -> Result<Leaf, CaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let domain = trust_domain(cluster, cluster_set)?;
+    let mut params = params(
+        &format!("spiffe://{domain}"),
+        Validity::starting(now, AUTHORITY_MS),
+    )?;
+    common_name(&mut params, format!("Causeway CA of {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let certificate = params.self_signed(&key)?;
+    Ok(Leaf {
+        key: key.serialized_der().to_vec().into(),
+        chain: vec![certificate.der().clone()],
+    })
+}
+
+fn new_catalog_key(
+    cluster: &ClusterId,
+    cluster_set: &ClusterSet,
+    issuer: &Issuer<'static, KeyPair>,
+    now: Timestamp,
+) -> Result<Leaf, CaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let name = PeerName::new(cluster.clone(), cluster_set.clone(), Role::Catalog)?;
+    let mut params = params(&name.to_string(), Validity::starting(now, AUTHORITY_MS))?;
+    common_name(&mut params, format!("Causeway catalog key of {cluster}"));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let certificate = params.signed_by(&key, issuer)?;
+    Ok(Leaf {
+        key: key.serialized_der().to_vec().into(),
+        chain: vec![certificate.der().clone()],
+    })
+}
+
+#[cfg(test)]
+mod tests;
