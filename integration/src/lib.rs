@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What tests, demo and benches stand on: a lab of network namespaces that look like Kubernetes nodes.
+
+pub mod lab;

@@ -1,0 +1,135 @@
+//! Shell: the rules that a node's CNI and kube-proxy bring, each with a counter; counters on the
+//! wire of the wan that are not our own; and the reading of counters.
+
+use std::fmt::Write;
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+
+use super::netns::Netns;
+use super::topology::{NODES, Node, POD_CIDR};
+
+/// Packets that the CNI's rule gave the node's address.
+pub const MASQUERADED: &str = "masqueraded";
+/// Packets that kube-proxy's rule dropped.
+pub const INVALID: &str = "invalid";
+
+/// What the `bridge` plugin with `ipMasq` and kube-proxy in nftables mode put on a node.
+pub fn node(node: &Node, netns: &Netns) -> anyhow::Result<()> {
+    let own = node.pod_prefix();
+    netns.nft(&format!(
+        "table ip cni {{
+  counter {MASQUERADED} {{}}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat
+    ip saddr {own} ip daddr != {POD_CIDR} ip daddr != 224.0.0.0/4 counter name {MASQUERADED} masquerade
+  }}
+}}
+table ip kube-proxy {{
+  counter {INVALID} {{}}
+  chain filter-forward {{
+    type filter hook forward priority filter
+    ct state invalid counter name {INVALID} drop
+  }}
+}}
+"
+    ))
+}
+
+/// What a tunnel packet between two nodes is; names of counters are `<kind>-<from>-<to>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Towards a backend
+    Request,
+    /// Back to a client
+    Reply,
+    /// A probe of the path
+    Probe,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Request => "request",
+            Kind::Reply => "reply",
+            Kind::Probe => "probe",
+        }
+    }
+
+    /// Bits of the VNI, counted from the start of the UDP header: 8 bytes of UDP, 4 of VXLAN, then number
+    /// (12 bits), direction, first, reply, passed on, probe.
+    fn rule(self) -> &'static str {
+        match self {
+            Kind::Request => "@th,110,1 0 @th,112,1 0",
+            Kind::Reply => "@th,110,1 1 @th,112,1 0",
+            Kind::Probe => "@th,112,1 1",
+        }
+    }
+}
+
+/// Counts tunnel packets on the switch between the nodes, by pair and kind.
+pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
+    let mut counters = String::new();
+    let mut rules = String::new();
+    for (from, to) in pairs() {
+        for kind in [Kind::Request, Kind::Reply, Kind::Probe] {
+            let name = counter_name(kind, from.name, to.name);
+            writeln!(counters, "  counter {name} {{}}")?;
+            writeln!(
+                rules,
+                "    ip saddr {} ip daddr {} udp dport {tunnel_port} {} counter name {name}",
+                from.uplink,
+                to.uplink,
+                kind.rule()
+            )?;
+        }
+    }
+    wan.nft(&format!(
+        "table bridge wire {{\n{counters}  chain forward {{\n    type filter hook forward priority 0\n{rules}  }}\n}}\n"
+    ))
+}
+
+fn pairs() -> impl Iterator<Item = (Node, Node)> {
+    NODES.into_iter().flat_map(|from| {
+        NODES
+            .into_iter()
+            .filter(move |to| *to != from)
+            .map(move |to| (from, to))
+    })
+}
+
+fn counter_name(kind: Kind, from: &str, to: &str) -> String {
+    format!("{}-{from}-{to}", kind.name())
+}
+
+/// Tunnel packets of a kind that crossed the wan from one node to another.
+pub fn on_wire(wan: &Netns, kind: Kind, from: &str, to: &str) -> anyhow::Result<u64> {
+    counter(wan, &counter_name(kind, from, to))
+}
+
+/// Packets that a named counter of a namespace has seen.
+pub fn counter(netns: &Netns, name: &str) -> anyhow::Result<u64> {
+    let mut command = netns.command("nft");
+    let output = command
+        .args(["-j", "list", "counters"])
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let value: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("counters of {}", netns.name()))?;
+    let objects = value
+        .get("nftables")
+        .and_then(|list| list.as_array())
+        .into_iter()
+        .flatten();
+    let found = objects
+        .filter_map(|object| object.get("counter"))
+        .find(|counter| counter.get("name").and_then(|n| n.as_str()) == Some(name));
+    match found
+        .and_then(|counter| counter.get("packets"))
+        .and_then(serde_json::Value::as_u64)
+    {
+        Some(packets) => Ok(packets),
+        None => bail!("{} has no counter {name}", netns.name()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Shell: what a lab made, written down before it is made and undone from what is written.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::netns::Netns;
+use super::wait;
+
+const FILE: &str = "journal";
+/// How long a killed process may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// One thing that has to be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A network namespace, by name
+    Netns(String),
+    /// A directory with all that is in it
+    Directory(PathBuf),
+    /// A process, with its start time so that another of the same number is left alone
+    Process(i32, u64),
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Netns(name) => write!(f, "netns {name}"),
+            Entry::Directory(path) => write!(f, "directory {}", path.display()),
+            Entry::Process(pid, start) => write!(f, "process {pid} {start}"),
+        }
+    }
+}
+
+fn parse(line: &str) -> Option<Entry> {
+    let (kind, rest) = line.split_once(' ')?;
+    match kind {
+        "netns" => Some(Entry::Netns(rest.to_owned())),
+        "directory" => Some(Entry::Directory(PathBuf::from(rest))),
+        "process" => {
+            let (pid, start) = rest.split_once(' ')?;
+            Some(Entry::Process(pid.parse().ok()?, start.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// The record of one lab.
+pub struct Journal {
+    file: File,
+}
+
+impl Journal {
+    /// A new one in a new directory.
+    pub fn create(directory: &Path) -> anyhow::Result<Journal> {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("making {}", directory.display()))?;
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(directory.join(FILE))?;
+        Ok(Journal { file })
+    }
+
+    /// Writes before the thing is made.
+    pub fn write(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        writeln!(self.file, "{entry}").context("writing the lab's record")
+    }
+
+    /// Undoes all that the record in `directory` names, newest first, then removes the directory. Goes on over
+    /// failures and reports them at the end; the record stays then.
+    pub fn undo(directory: &Path) -> anyhow::Result<usize> {
+        let Ok(text) = std::fs::read_to_string(directory.join(FILE)) else {
+            return Ok(0);
+        };
+        let entries: Vec<_> = text.lines().filter_map(parse).collect();
+        let mut failures = Vec::new();
+        // Processes first: a namespace lives on while one is in it.
+        let (processes, rest): (Vec<_>, Vec<_>) = entries
+            .iter()
+            .rev()
+            .partition(|entry| matches!(entry, Entry::Process(..)));
+        for entry in processes.iter().chain(&rest) {
+            if let Err(error) = undo(entry) {
+                failures.push(format!("{entry}: {error:#}"));
+            }
+        }
+        if !failures.is_empty() {
+            bail!("not undone: {}", failures.join("; "));
+        }
+        std::fs::remove_dir_all(directory)
+            .with_context(|| format!("removing {}", directory.display()))?;
+        Ok(entries.len())
+    }
+}
+
+fn undo(entry: &Entry) -> anyhow::Result<()> {
+    match entry {
+        Entry::Netns(name) => Netns::named(name.clone()).delete(),
+        Entry::Directory(path) if path.exists() => {
+            std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
+        }
+        Entry::Directory(_) => Ok(()),
+        Entry::Process(pid, start) => end(*pid, *start),
+    }
+}
+
+/// Kills a process that is still the one that was recorded, and waits until it is gone.
+fn end(pid: i32, start: u64) -> anyhow::Result<()> {
+    if start_time(pid) != Some(start) {
+        return Ok(());
+    }
+    kill(Pid::from_raw(pid), Signal::SIGKILL).with_context(|| format!("killing {pid}"))?;
+    wait::until(GONE, &format!("process {pid} to be gone"), || {
+        Ok(start_time(pid) != Some(start))
+    })
+}
+
+/// When a live process started, in the kernel's ticks; None for a zombie, which holds nothing any more.
+#[must_use]
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and brackets; what follows the last bracket does not.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if state == "Z" || state == "X" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_read_as_written() {
+        let entries = [
+            Entry::Netns("cway-e1".into()),
+            Entry::Directory("/run/a b".into()),
+            Entry::Process(12, 3456),
+        ];
+        for entry in entries {
+            assert_eq!(parse(&entry.to_string()), Some(entry));
+        }
+        assert_eq!(parse("nonsense"), None);
+    }
+
+    #[test]
+    fn own_start_time_is_stable() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(start_time(own).is_some());
+        assert_eq!(start_time(own), start_time(own));
+        assert_eq!(start_time(i32::MAX), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! Shell: links, addresses and routes of the wan, of nodes and of pods; the mount that pins need.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::netns::{Netns, ip};
+use super::topology::{Node, OUTSIDE, Pod};
+
+/// Of every link; the tunnel's overhead has to fit below it.
+const MTU: u32 = 1500;
+
+/// The bridge that joins the nodes, and the world outside of them.
+pub fn wan(netns: &Netns) -> anyhow::Result<()> {
+    let mut lines = String::new();
+    writeln!(lines, "link add wan mtu {MTU} type bridge")?;
+    writeln!(lines, "addr add {OUTSIDE}/24 dev wan")?;
+    writeln!(lines, "link set wan up")?;
+    netns.ip(&lines)?;
+    // The wan is a switch: no firewall of a host has a say in it.
+    if netns.has_sysctl("net/bridge/bridge-nf-call-iptables")? {
+        netns.sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
+    }
+    Ok(())
+}
+
+/// Uplink, bridge, forwarding, and a route to the pods of each other node of the cluster.
+pub fn node(node: &Node, others: &[Node], netns: &Netns, wan: &Netns) -> anyhow::Result<()> {
+    let port = format!("wan-{}", node.name);
+    ip(&[
+        "link",
+        "add",
+        &port,
+        "netns",
+        wan.name(),
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        netns.name(),
+    ])?;
+    wan.ip(&format!("link set {port} mtu {MTU} master wan up\n"))?;
+    let mut lines = String::new();
+    writeln!(lines, "link set eth0 mtu {MTU} up")?;
+    writeln!(lines, "addr add {}/24 dev eth0", node.uplink)?;
+    writeln!(lines, "link add cni0 mtu {MTU} type bridge")?;
+    writeln!(lines, "addr add {}/24 dev cni0", node.bridge())?;
+    writeln!(lines, "link set cni0 up")?;
+    writeln!(lines, "route add default via {OUTSIDE}")?;
+    for other in others
+        .iter()
+        .filter(|other| other.cluster == node.cluster && other.name != node.name)
+    {
+        writeln!(
+            lines,
+            "route add {} via {}",
+            other.pod_prefix(),
+            other.uplink
+        )?;
+    }
+    netns.ip(&lines)?;
+    netns.sysctl("net/ipv4/ip_forward", "1")?;
+    // As kubelet wants it: what crosses the bridge is seen by the host's rules too.
+    if netns.has_sysctl("net/bridge/bridge-nf-call-iptables")? {
+        netns.sysctl("net/bridge/bridge-nf-call-iptables", "1")?;
+    }
+    Ok(())
+}
+
+/// A link from the bridge into the pod, as the `bridge` plugin makes it.
+pub fn pod(node: &Node, pod: &Pod, host: &Netns, netns: &Netns) -> anyhow::Result<()> {
+    let port = pod.port();
+    ip(&[
+        "link",
+        "add",
+        &port,
+        "netns",
+        host.name(),
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        netns.name(),
+    ])?;
+    let mut lines = String::new();
+    writeln!(lines, "link set eth0 mtu {MTU} up")?;
+    writeln!(lines, "addr add {}/24 dev eth0", pod.address)?;
+    writeln!(lines, "route add default via {}", node.bridge())?;
+    netns.ip(&lines)?;
+    host.ip(&format!("link set {port} mtu {MTU} master cni0 up\n"))
+}
+
+/// Mounts the file system of pinned programs and maps, unless it is there.
+pub fn mount_bpf(place: &Path) -> anyhow::Result<()> {
+    if statfs(place)
+        .with_context(|| format!("looking at {}", place.display()))?
+        .filesystem_type()
+        == BPF_FS_MAGIC
+    {
+        return Ok(());
+    }
+    mount(
+        Some("bpf"),
+        place,
+        Some("bpf"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .with_context(|| format!("mounting {}", place.display()))
+}

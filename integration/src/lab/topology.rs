@@ -1,0 +1,156 @@
+//! Pure: which nodes and pods there are, and their addresses. Both clusters have the same pod
+//! CIDR, and the client has the same address as one of the backends.
+
+use std::net::Ipv4Addr;
+
+/// The pod CIDR of every cluster.
+pub const POD_CIDR: &str = "10.244.0.0/16";
+/// The network that joins the nodes; nothing leaves the machine.
+pub const WAN_CIDR: &str = "192.0.2.0/24";
+/// Something outside of every cluster.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+/// One machine of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// Its cluster
+    pub cluster: &'static str,
+    /// Its name in Kubernetes
+    pub name: &'static str,
+    /// Address on the wan
+    pub uplink: Ipv4Addr,
+    /// Third byte of its pods' prefix
+    pub subnet: u8,
+}
+
+impl Node {
+    /// The address of its bridge, the gateway of its pods.
+    #[must_use]
+    pub fn bridge(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 244, self.subnet, 1)
+    }
+
+    /// The prefix of its pods.
+    #[must_use]
+    pub fn pod_prefix(&self) -> String {
+        format!("10.244.{}.0/24", self.subnet)
+    }
+}
+
+/// One pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name in Kubernetes, unique in the lab
+    pub name: &'static str,
+    /// Where it runs
+    pub node: &'static str,
+    /// Its address
+    pub address: Ipv4Addr,
+}
+
+impl Pod {
+    /// The part of its namespace's name that is its own.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        format!("{}-{}", self.node, self.name)
+    }
+
+    /// The host's end of its link.
+    #[must_use]
+    pub fn port(&self) -> String {
+        format!("v-{}", self.name)
+    }
+}
+
+/// East's only node.
+pub const E1: Node = Node {
+    cluster: "east",
+    name: "e1",
+    uplink: Ipv4Addr::new(192, 0, 2, 11),
+    subnet: 0,
+};
+/// West's first node; its gateway leads.
+pub const W1: Node = Node {
+    cluster: "west",
+    name: "w1",
+    uplink: Ipv4Addr::new(192, 0, 2, 21),
+    subnet: 0,
+};
+/// West's second node; its gateway follows.
+pub const W2: Node = Node {
+    cluster: "west",
+    name: "w2",
+    uplink: Ipv4Addr::new(192, 0, 2, 22),
+    subnet: 1,
+};
+/// All nodes.
+pub const NODES: [Node; 3] = [E1, W1, W2];
+
+const fn pod(name: &'static str, node: &'static str, subnet: u8, host: u8) -> Pod {
+    Pod {
+        name,
+        node,
+        address: Ipv4Addr::new(10, 244, subnet, host),
+    }
+}
+
+/// Dials from east; has the address of [`CART_1`].
+pub const CLIENT: Pod = pod("client", "e1", 0, 6);
+/// East's own backend of `catalog`, on the client's bridge.
+pub const CATALOG_EAST: Pod = pod("catalog-e", "e1", 0, 7);
+/// A pod of east that behaves badly.
+pub const ROGUE: Pod = pod("rogue", "e1", 0, 8);
+/// Backends of `cart`.
+pub const CART_1: Pod = pod("cart-1", "w1", 0, 6);
+/// Backends of `cart`.
+pub const CART_2: Pod = pod("cart-2", "w1", 0, 7);
+/// Backends of `cart`.
+pub const CART_3: Pod = pod("cart-3", "w2", 1, 6);
+/// Joins `cart` later.
+pub const CART_4: Pod = pod("cart-4", "w2", 1, 7);
+/// West's backend of `catalog`.
+pub const CATALOG_WEST: Pod = pod("catalog-w", "w2", 1, 8);
+/// Headless.
+pub const DB_0: Pod = pod("db-0", "w1", 0, 10);
+/// Headless.
+pub const DB_1: Pod = pod("db-1", "w2", 1, 10);
+/// Behind a service that nobody exported.
+pub const SECRET: Pod = pod("secret", "w1", 0, 11);
+/// The pods that are there from the start.
+pub const PODS: [Pod; 10] = [
+    CLIENT,
+    CATALOG_EAST,
+    ROGUE,
+    CART_1,
+    CART_2,
+    CART_3,
+    CATALOG_WEST,
+    DB_0,
+    DB_1,
+    SECRET,
+];
+
+/// The node of that name.
+#[must_use]
+pub fn node(name: &str) -> Option<Node> {
+    NODES.into_iter().find(|node| node.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_overlap_and_nodes_do_not() {
+        assert_eq!(CLIENT.address, CART_1.address);
+        for pod in PODS.iter().chain([&CART_4]) {
+            let node = node(pod.node).unwrap();
+            assert_eq!(pod.address.octets()[2], node.subnet, "{}", pod.name);
+            let twins = PODS
+                .iter()
+                .filter(|p| p.node == pod.node && p.address == pod.address);
+            assert!(twins.count() <= 1, "{}", pod.name);
+            assert!(pod.port().len() <= 15);
+        }
+    }
+}
