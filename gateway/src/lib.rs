@@ -2,6 +2,7 @@
 //! It knows no Kubernetes and no eBPF.
 
 pub mod allot;
-pub mod allot;
 pub mod config;
+pub mod status;
+pub mod store;
 pub mod transport;

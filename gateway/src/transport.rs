@@ -8,17 +8,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::tls::SERVER_NAME;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::Channel;
 
 pub use io::{Io, QuicStream};
-
-/// ALPN of sessions between clusters.
-pub const ALPN_SESSION: &[u8] = b"causeway/1";
-/// ALPN of joining, where the joiner has no certificate that we know.
-pub const ALPN_JOIN: &[u8] = b"causeway-join/1";
 
 /// How long a connection may take to come up; quinn alone would wait for 30 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -144,7 +140,9 @@ impl Transport {
         let mut last = resolve(std::io::ErrorKind::NotFound.into());
         for to in resolved {
             // The name in the handshake is not what is verified: the certificate's SPIFFE name is.
-            let connecting = self.endpoint.connect_with(config.clone(), to, "causeway");
+            let connecting =
+                self.endpoint
+                    .connect_with(config.clone(), to, causeway_certs::tls::SERVER_NAME);
             let connecting = connecting.map_err(|source| DialError::Connect {
                 address: address.to_owned(),
                 source,
@@ -215,12 +213,11 @@ impl Link {
 
     /// Which protocol was agreed on.
     #[must_use]
-    pub fn alpn(&self) -> Vec<u8> {
+    pub fn alpn(&self) -> Option<Vec<u8>> {
         self.connection
             .handshake_data()
             .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
             .and_then(|data| data.protocol)
-            .unwrap_or_default()
     }
 
     /// The other end's certificates, its leaf first; empty when it showed none.

@@ -1,0 +1,160 @@
+//! Shell: what outlives the process, in one redb file: protobuf bytes under names, with a format number.
+//! What the bytes say is decided by their owners; here they are only kept, all of one change or none of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+/// Format of this file. A newer one is refused, so that a downgrade loses nothing.
+pub const FORMAT: u64 = 1;
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
+
+/// A store that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened; another gateway may have it.
+    #[error("{path}: {source}; is another gateway running on this state directory?")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: redb::DatabaseError,
+    },
+    /// Written by a later version.
+    #[error(
+        "{path} has format {found}, this version knows {FORMAT}: run the version that wrote it, or start with an empty state_dir"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// Reading or writing failed.
+    #[error("state file: {0}")]
+    Io(#[from] redb::Error),
+}
+
+/// One change: names with their new bytes, `None` for what is gone.
+pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// The open file.
+#[derive(Debug)]
+pub struct Store {
+    db: Database,
+}
+
+impl Store {
+    /// Opens or makes `state.redb` in `dir`.
+    ///
+    /// # Errors
+    /// When it is in use, damaged or of a later format.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("state.redb");
+        let db = Database::create(&path).map_err(|source| StoreError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let store = Self { db };
+        match store.format()? {
+            found if found > FORMAT => Err(StoreError::Newer { path, found }),
+            _ => Ok(store),
+        }
+    }
+
+    /// The file's format; writes ours into a new file.
+    fn format(&self) -> Result<u64, redb::Error> {
+        let write = self.db.begin_write()?;
+        let found = {
+            let mut meta = write.open_table(META)?;
+            let found = meta.get("format")?.map(|v| v.value());
+            if found.is_none() {
+                meta.insert("format", FORMAT)?;
+            }
+            write.open_table(VALUES)?;
+            found.unwrap_or(FORMAT)
+        };
+        write.commit()?;
+        Ok(found)
+    }
+
+    /// Everything that is kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        let load = || -> Result<_, redb::Error> {
+            let read = self.db.begin_read()?;
+            let table = read.open_table(VALUES)?;
+            let mut all = BTreeMap::new();
+            for row in table.iter()? {
+                let (name, bytes) = row?;
+                all.insert(name.value().to_owned(), bytes.value().to_vec());
+            }
+            Ok(all)
+        };
+        Ok(load()?)
+    }
+
+    /// Writes one change; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing of it is then.
+    pub fn write(&self, changes: &Changes) -> Result<(), StoreError> {
+        let write = || -> Result<(), redb::Error> {
+            let write = self.db.begin_write()?;
+            {
+                let mut table = write.open_table(VALUES)?;
+                for (name, bytes) in changes {
+                    match bytes {
+                        Some(bytes) => table.insert(name.as_str(), bytes.as_slice())?,
+                        None => table.remove(name.as_str())?,
+                    };
+                }
+            }
+            Ok(write.commit()?)
+        };
+        Ok(write()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(name: &str, bytes: Option<&[u8]>) -> Changes {
+        Changes::from([(name.to_owned(), bytes.map(<[u8]>::to_vec))])
+    }
+
+    #[test]
+    fn keeps_what_was_written_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(store.load().unwrap().is_empty());
+        store.write(&change("a", Some(b"1"))).unwrap();
+        store.write(&change("b", Some(b"2"))).unwrap();
+        store.write(&change("a", None)).unwrap();
+        assert!(
+            Store::open(dir.path()).is_err(),
+            "two processes on one file"
+        );
+        drop(store);
+        let again = Store::open(dir.path()).unwrap().load().unwrap();
+        assert_eq!(again, BTreeMap::from([("b".to_owned(), b"2".to_vec())]));
+    }
+
+    #[test]
+    fn a_later_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let write = store.db.begin_write().unwrap();
+        write.open_table(META).unwrap().insert("format", 9).unwrap();
+        write.commit().unwrap();
+        drop(store);
+        let e = Store::open(dir.path()).unwrap_err().to_string();
+        assert!(e.contains("format 9"), "{e}");
+    }
+}
