@@ -3,5 +3,8 @@
 //! View → `compile` → MapImage → `diff` → MapOps → `kernel`. Pure but for `ports`,
 //! `kernel`, `link` and `app`.
 
+pub mod compile;
 pub mod config;
+pub mod diff;
+pub mod image;
 pub mod maglev;

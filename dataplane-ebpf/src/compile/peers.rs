@@ -1,0 +1,137 @@
+//! Pure: ways to peers, who of them may send, and whose addresses are whose.
+
+use causeway_abi::{
+    MapIn, MapInKey4, MapOut, Route, Source, SourceKey4, limits::ROUTE_GATEWAYS, map_in_prefix,
+    route_flags, source_kind,
+};
+use causeway_proto::model::{
+    Address, ClusterId, Encryption, Mapping, PeerNumber, PeerView, ProblemKind,
+};
+
+use super::{Compiler, v4, v4_prefix};
+use crate::image::{Lpm, Table};
+
+impl Compiler<'_> {
+    pub(super) fn peers(&mut self) {
+        for mapping in &self.view.self_map {
+            self.mapping(PeerNumber::OWN, *mapping, &"the self-map");
+        }
+        for (id, peer) in &self.view.peers {
+            for mapping in &peer.mappings {
+                self.mapping(peer.number, *mapping, id);
+            }
+            // Packets only where both sides' configuration allows plain ones.
+            if peer.encryption == Encryption::Plain {
+                self.sources(id, peer);
+                self.route(id, peer);
+            }
+        }
+    }
+
+    fn mapping(&mut self, peer: PeerNumber, mapping: Mapping, what: &dyn std::fmt::Display) {
+        let (Some((theirs, bits)), Some((ours, _))) =
+            (v4_prefix(mapping.theirs), v4_prefix(mapping.ours))
+        else {
+            return;
+        };
+        let key = MapInKey4 {
+            peer: u32::from(peer.number()).to_be_bytes(),
+            address: theirs,
+        };
+        let map_in = MapIn {
+            base: mapping.ours.base().bytes(),
+            bits,
+        };
+        let map_out = MapOut {
+            base: mapping.theirs.base().bytes(),
+            bits,
+            peer: peer.number(),
+            reserved: 0,
+        };
+        let (image, over) = (&mut self.image, &mut self.overflow);
+        let inward = Lpm {
+            bits: map_in_prefix(bits),
+            data: key,
+        };
+        over.put(Table::MapIn, &mut image.map_in, (inward, map_in), what);
+        let outward = Lpm { bits, data: ours };
+        over.put(Table::MapOut, &mut image.map_out, (outward, map_out), what);
+    }
+
+    /// Gateways may send all, other nodes replies only. An address that somebody has already is a
+    /// mistake somewhere: the packet could not be told apart.
+    fn sources(&mut self, id: &ClusterId, peer: &PeerView) {
+        let gateways = peer
+            .gateways
+            .iter()
+            .map(|a| (*a, source_kind::PEER_GATEWAY));
+        let nodes = peer
+            .nodes
+            .iter()
+            .filter(|a| !peer.gateways.contains(a))
+            .map(|a| (*a, source_kind::PEER_NODE));
+        for (outer, kind) in gateways.chain(nodes) {
+            let Some(address) = v4(outer) else { continue };
+            let key = SourceKey4 { address };
+            let source = Source {
+                kind,
+                peer: peer.number.number(),
+            };
+            let other = self.image.sources.get(&key).is_some_and(|s| *s != source);
+            if other || outer == self.facts.outer {
+                self.problem(
+                    ProblemKind::PeerFault,
+                    format!("peer {id}"),
+                    format!("its outer address {outer} belongs to another node already"),
+                );
+                continue;
+            }
+            self.overflow.put(
+                Table::Sources,
+                &mut self.image.sources,
+                (key, source),
+                &outer,
+            );
+        }
+    }
+
+    fn route(&mut self, id: &ClusterId, peer: &PeerView) {
+        let Some(their_number) = peer.our_number_there else {
+            return;
+        };
+        let own: Vec<Address> = self
+            .view
+            .gateways
+            .values()
+            .filter_map(|n| self.outer(n))
+            .collect();
+        let (peer_gateways, peer_gateway_count) = gateways(peer.gateways.clone());
+        let (own_gateways, own_gateway_count) = gateways(own);
+        let direct = peer.acknowledged_nodes.contains(&self.facts.node);
+        let route = Route {
+            their_number: their_number.number(),
+            flags: if direct { route_flags::DIRECT_REPLY } else { 0 },
+            peer_gateway_count,
+            own_gateway_count,
+            peer_gateways,
+            own_gateways,
+        };
+        let entry = (u32::from(peer.number.number()), route);
+        let routes = &mut self.image.routes;
+        self.overflow.put(Table::Routes, routes, entry, id);
+    }
+}
+
+/// The first few in order of address, so that nodes with the same View agree.
+fn gateways(mut all: Vec<Address>) -> ([[u8; 16]; ROUTE_GATEWAYS], u16) {
+    all.retain(|a| a.is_v4());
+    all.sort_unstable();
+    all.dedup();
+    let mut chosen = [[0; 16]; ROUTE_GATEWAYS];
+    let mut count = 0;
+    for (slot, address) in chosen.iter_mut().zip(all) {
+        *slot = address.bytes();
+        count += 1;
+    }
+    (chosen, count)
+}
