@@ -50,3 +50,27 @@ pub const PROBLEMS: usize = 10_000;
 pub const TOKENS: usize = 1000;
 /// Features in a Hello.
 pub const FEATURES: usize = 64;
+/// An encoded header, and a signature: a few names and digests.
+pub const HEADER_BYTES: usize = 4096;
+/// Steps of a proof: a tree over `PARTS` leaves is 14 high.
+pub const PROOF_STEPS: usize = 32;
+/// Identities of one cluster: 16-bit numbers.
+pub const IDENTITIES: usize = 65_536;
+/// Services of all clusters together, as one cluster imports them.
+pub const IMPORTS: usize = 100_000;
+/// Ports of one import: a union over clusters.
+pub const IMPORT_PORTS: usize = 4 * PORTS_PER_SERVICE;
+/// Endpoints of one headless import, over all clusters.
+pub const IMPORT_ENDPOINTS: usize = 50_000;
+/// Outer addresses of one cluster's nodes: two families each.
+pub const NODE_ADDRESSES: usize = 2 * NODES_PER_CLUSTER;
+/// Slots of a ring: primes, the smallest at least a hundred times the members.
+pub const RING_SLOTS: [u32; 5] = [251, 1021, 4093, 16_381, 65_537];
+/// Conflicts of one service: one per field, and per port.
+pub const CONFLICTS_PER_SERVICE: usize = 16 + IMPORT_PORTS;
+/// Named reasons to drop a packet.
+pub const DROP_REASONS: usize = 256;
+/// Hooks, and pods with a port, on one node: ten times Kubernetes' usual 110 pods.
+pub const HOOKS_PER_NODE: usize = 2048;
+/// How long a Bye may keep a lease: a restart, or an upgrade with a reboot.
+pub const BYE_LEASE_MS: u64 = 600_000;
