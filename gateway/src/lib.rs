@@ -2,7 +2,9 @@
 //! It knows no Kubernetes and no eBPF.
 
 pub mod allot;
+pub mod catalog;
 pub mod config;
+pub mod now;
 pub mod status;
 pub mod store;
 pub mod transport;
