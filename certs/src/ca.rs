@@ -299,7 +299,13 @@ impl Authority {
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(CaError::Request("its key is not ECDSA P-256"));
         }
-        self.issue_key(&request.public_key, name, now, LEAF_MS)
+        if name.cluster != self.cluster || name.cluster_set != self.cluster_set {
+            return Err(CaError::Request("its name is of another cluster"));
+        }
+        if name.role == Role::Catalog {
+            return Err(CaError::Request("the catalog key is not given out"));
+        }
+        self.certify(&request.public_key, &name.to_string(), now)
     }
 
     /// A key and a leaf for a process that holds the CA itself: the leader.
@@ -313,21 +319,24 @@ impl Authority {
         request.finish(chain)
     }
 
-    /// As [`issue`](Self::issue), of any life: for tests of what has expired.
-    pub(crate) fn issue_key(
+    /// What a CA that lies would sign.
+    #[cfg(test)]
+    pub(crate) fn forged_leaf(&self, uri: &str, now: Timestamp) -> Result<Leaf, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let chain = self.certify(&key, uri, now)?;
+        Ok(Leaf {
+            key: key.serialized_der().to_vec().into(),
+            chain: chain.into_iter().map(CertificateDer::from).collect(),
+        })
+    }
+
+    fn certify(
         &self,
         key: &impl PublicKeyData,
-        name: &PeerName,
+        uri: &str,
         now: Timestamp,
-        life_ms: u64,
     ) -> Result<Vec<Vec<u8>>, CaError> {
-        if name.cluster != self.cluster || name.cluster_set != self.cluster_set {
-            return Err(CaError::Request("its name is of another cluster"));
-        }
-        if name.role == Role::Catalog {
-            return Err(CaError::Request("the catalog key is not given out"));
-        }
-        let mut params = params(&name.to_string(), Validity::starting(now, life_ms))?;
+        let mut params = params(uri, Validity::starting(now, LEAF_MS))?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,

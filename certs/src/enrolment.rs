@@ -4,17 +4,19 @@
 //! A one-time file from `causeway enroll` says where to ask and holds the secret; the state directory then holds `leaf.pem`
 //! (key, leaf, CA; mode 0600) and `cluster.json` (what of the file is no secret).
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use causeway_proto::model::{ClusterId, ClusterSet, Timestamp};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::Secret;
 use crate::ca::{CaError, Leaf, LeafRequest};
 use crate::cert::authority_of;
 use crate::files::{FileError, private_dir, read_private, write_private};
-use crate::grant::{RENEW_RETRY_MS, renew_at};
+use crate::grant::renew_at;
 use crate::name::{NameError, PeerName, Role};
 use crate::tls::{LeafCell, Tls};
 use crate::trust::{Trust, TrustHandle};
@@ -107,6 +109,18 @@ pub enum EnrolError {
         /// What is wrong.
         reason: String,
     },
+    /// The process was away for longer than its leaf lived.
+    #[error(
+        "the certificate in {dir} expired {ago_secs} s ago and can no longer renew itself: run `causeway enroll {role}` on the leader and give this process the file"
+    )]
+    LeafExpired {
+        /// State directory.
+        dir: PathBuf,
+        /// What to ask for.
+        role: String,
+        /// How long ago.
+        ago_secs: u64,
+    },
     /// Too late.
     #[error("{path} expired {ago_secs} s ago; make another with `causeway enroll {role}`")]
     Expired {
@@ -140,7 +154,7 @@ pub enum EnrolError {
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
     /// The gateway refused, or none answered.
-    #[error("enrolling as {role}: {source}")]
+    #[error("asking for a certificate as {role}: {source}")]
     Call {
         /// As what.
         role: String,
@@ -148,3 +162,274 @@ pub enum EnrolError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+/// What a gateway's Enroll or Renew gives back, DER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The leaf, then the CA.
+    pub chain: Vec<Vec<u8>>,
+    /// The cluster's CA certificates as they are now; empty means unchanged.
+    pub authorities: Vec<Vec<u8>>,
+}
+
+/// Why a call failed, in whatever form the caller's library has it.
+pub type CallError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Enrolment {
+    /// Content of the one-time file.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which does not happen.
+    pub fn render(&self) -> Result<Zeroizing<String>, serde_json::Error> {
+        let file = EnrolmentFile {
+            home: self.home.clone(),
+            secret: URL_SAFE_NO_PAD.encode(self.secret.expose()),
+            expires_unix_secs: self.expires.0 / 1000,
+        };
+        serde_json::to_string_pretty(&file).map(Zeroizing::new)
+    }
+
+    /// Reads what [`render`](Self::render) wrote.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, EnrolError> {
+        let wrong = |reason: String| EnrolError::NotAnEnrolment {
+            path: path.to_owned(),
+            reason,
+        };
+        let file: EnrolmentFile = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        if file.home.format != FORMAT {
+            let format = file.home.format;
+            return Err(wrong(format!(
+                "format {format}, and this version knows {FORMAT}"
+            )));
+        }
+        let secret = URL_SAFE_NO_PAD
+            .decode(&file.secret)
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .ok_or_else(|| wrong("the secret is damaged".to_owned()))?;
+        file.home.roots().map_err(|e| wrong(e.to_string()))?;
+        file.home.name().map_err(|e| wrong(e.to_string()))?;
+        Ok(Self {
+            home: file.home,
+            secret: Secret::new(secret),
+            expires: Timestamp(file.expires_unix_secs.saturating_mul(1000)),
+        })
+    }
+
+    /// Reads a one-time file.
+    ///
+    /// # Errors
+    /// When there is none, others may read it, or it is something else.
+    pub fn read(path: &Path) -> Result<Self, EnrolError> {
+        let text = read_private(path)?.ok_or_else(|| EnrolError::NotAnEnrolment {
+            path: path.to_owned(),
+            reason: "there is no such file".to_owned(),
+        })?;
+        Self::parse(path, &text)
+    }
+}
+
+impl Home {
+    /// From the leader's CA.
+    #[must_use]
+    pub fn new(
+        cluster: ClusterId,
+        cluster_set: ClusterSet,
+        role: &Role,
+        authorities: &[Vec<u8>],
+        gateways: Vec<String>,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            cluster,
+            cluster_set,
+            role: role.to_string(),
+            authorities: authorities
+                .iter()
+                .map(|der| pem::certificate(der))
+                .collect(),
+            gateways,
+        }
+    }
+
+    fn tls(&self, leaf: LeafCell) -> Result<Tls, NameError> {
+        let trust = Trust::own_only(
+            self.cluster.clone(),
+            self.cluster_set.clone(),
+            &self.roots()?,
+        );
+        Ok(Tls::new(leaf, TrustHandle::new(trust)))
+    }
+}
+
+/// A process that has its leaf.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its cluster, as it knew it when it enrolled or last renewed.
+    pub home: Home,
+    /// For dialling and serving; the leaf in it is replaced by [`renew`](Self::renew).
+    pub tls: Tls,
+    dir: PathBuf,
+}
+
+impl Member {
+    /// From the state directory; `None` when the process was never enrolled.
+    ///
+    /// # Errors
+    /// When files cannot be used.
+    pub fn load(dir: &Path) -> Result<Option<Self>, EnrolError> {
+        let home_path = dir.join("cluster.json");
+        let (Some(leaf), Some(home)) = (
+            Leaf::read(&dir.join("leaf.pem"))?,
+            read_private(&home_path)?,
+        ) else {
+            return Ok(None);
+        };
+        let home: Home = serde_json::from_str(&home).map_err(|e| EnrolError::NotAnEnrolment {
+            path: home_path,
+            reason: e.to_string(),
+        })?;
+        let cell = LeafCell::new(&leaf).map_err(CaError::from)?;
+        Ok(Some(Self {
+            tls: home.tls(cell)?,
+            home,
+            dir: dir.to_owned(),
+        }))
+    }
+
+    /// When to call [`renew`](Self::renew); after a failure, a minute later at least.
+    #[must_use]
+    pub fn renew_at(&self, jitter: u64) -> Option<Timestamp> {
+        Some(renew_at(self.tls.leaf.validity()?, jitter))
+    }
+
+    /// A new key and leaf by `call`, a Renew that presents the present leaf: kept on disk, then presented. Connections that
+    /// are open stay.
+    ///
+    /// # Errors
+    /// When the call fails or gives what does not fit; the present leaf then stays.
+    pub async fn renew<F>(&self, call: impl FnOnce(Vec<u8>) -> F) -> Result<(), EnrolError>
+    where
+        F: Future<Output = Result<Issued, CallError>>,
+    {
+        let request = LeafRequest::new()?;
+        let issued = call(request.csr().to_vec())
+            .await
+            .map_err(|source| EnrolError::Call {
+                role: self.home.role.clone(),
+                source,
+            })?;
+        let (_, leaf) = keep(&self.dir, self.home.clone(), request, issued)?;
+        self.tls.leaf.replace(&leaf).map_err(CaError::from)?;
+        Ok(())
+    }
+}
+
+fn keep(
+    dir: &Path,
+    mut home: Home,
+    request: LeafRequest,
+    issued: Issued,
+) -> Result<(Home, Leaf), EnrolError> {
+    let leaf = request.finish(issued.chain)?;
+    let (found, expected) = (leaf.name(&home.cluster_set)?, home.name()?);
+    if found != expected {
+        return Err(EnrolError::OtherRole {
+            path: dir.join("leaf.pem"),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        });
+    }
+    if !issued.authorities.is_empty() {
+        let certificates = issued.authorities.iter();
+        home.authorities = certificates.map(|der| pem::certificate(der)).collect();
+        home.roots()?;
+    }
+    private_dir(dir)?;
+    let text = serde_json::to_string_pretty(&home).map_err(|e| EnrolError::NotAnEnrolment {
+        path: dir.join("cluster.json"),
+        reason: e.to_string(),
+    })?;
+    write_private(&dir.join("cluster.json"), text.as_bytes())?;
+    // Last: whoever finds a leaf finds the rest.
+    leaf.write(&dir.join("leaf.pem"))?;
+    Ok((home, leaf))
+}
+
+/// The process's leaf from `dir`; if there is none that holds, by `call`, an Enroll with the secret of `file` over a
+/// connection whose server the file's CA authenticates ([`Tls::local_client`] of what `call` is given).
+///
+/// # Errors
+/// When there is neither leaf nor file, or the gateway refuses.
+pub async fn load_or_enrol<F>(
+    dir: &Path,
+    role: &Role,
+    file: Option<&Path>,
+    now: Timestamp,
+    call: impl FnOnce(Tls, Enrolment, Vec<u8>) -> F,
+) -> Result<Member, EnrolError>
+where
+    F: Future<Output = Result<Issued, CallError>>,
+{
+    let mut expired = None;
+    if let Some(member) = Member::load(dir)? {
+        if member.home.role != role.to_string() {
+            return Err(EnrolError::OtherRole {
+                path: dir.join("leaf.pem"),
+                found: member.home.role,
+                expected: role.to_string(),
+            });
+        }
+        match member.tls.leaf.validity() {
+            Some(validity) if validity.holds(now) => return Ok(member),
+            validity => expired = validity,
+        }
+    }
+    let Some(file) = file else {
+        let (dir, role) = (dir.to_owned(), role.to_string());
+        return Err(match expired {
+            Some(validity) => EnrolError::LeafExpired {
+                dir,
+                role,
+                ago_secs: now.since(validity.not_after) / 1000,
+            },
+            None => EnrolError::NotEnrolled { dir, role },
+        });
+    };
+    let enrolment = Enrolment::read(file)?;
+    if enrolment.home.role != role.to_string() {
+        return Err(EnrolError::OtherRole {
+            path: file.to_owned(),
+            found: enrolment.home.role,
+            expected: role.to_string(),
+        });
+    }
+    if now >= enrolment.expires {
+        return Err(EnrolError::Expired {
+            path: file.to_owned(),
+            role: role.to_string(),
+            ago_secs: now.since(enrolment.expires) / 1000,
+        });
+    }
+    let request = LeafRequest::new()?;
+    let tls = enrolment.home.tls(LeafCell::default())?;
+    let home = enrolment.home.clone();
+    let issued = call(tls, enrolment, request.csr().to_vec())
+        .await
+        .map_err(|source| EnrolError::Call {
+            role: role.to_string(),
+            source,
+        })?;
+    let (home, leaf) = keep(dir, home, request, issued)?;
+    Ok(Member {
+        tls: home.tls(LeafCell::new(&leaf).map_err(CaError::from)?)?,
+        home,
+        dir: dir.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -337,11 +337,30 @@ fn pinned(token: &JoinToken, presented: &[CertificateDer<'_>]) -> Result<Trust, 
     ))
 }
 
+/// What rustls prints by `Debug` inside its own message, which QUIC then hands on as text only.
+struct Reason(Refused);
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Reason {}
+
 /// So that the peer gets the alert that fits, and our log the whole reason.
 fn tls_error(refused: Refused) -> Error {
     match refused {
         Refused::Chain { source, .. } => source,
-        other => Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(other)))),
+        other => {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(Reason(other)))))
+        }
     }
 }
 
