@@ -6,5 +6,7 @@
 pub mod compile;
 pub mod config;
 pub mod diff;
+pub mod execute;
 pub mod image;
+pub mod kernel;
 pub mod maglev;

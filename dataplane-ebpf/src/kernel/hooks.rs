@@ -1,0 +1,105 @@
+//! Shell: programs on hooks, by pinned links.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use aya::programs::{SchedClassifier, TcAttachType};
+use causeway_abi::names;
+
+use super::{Kernel, KernelError, program};
+
+/// Which program goes where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    /// Ingress of a pod-side port.
+    Pod,
+    /// Ingress of the tunnel device.
+    Tunnel,
+    /// Ingress of the uplink.
+    Uplink,
+}
+
+impl Hook {
+    /// The program's name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Pod => names::POD_INGRESS,
+            Self::Tunnel => names::TUNNEL_INGRESS,
+            Self::Uplink => names::UPLINK_GUARD,
+        }
+    }
+}
+
+impl Kernel {
+    /// Puts the program on the device. A link that is pinned from before gets the new program in one step;
+    /// one whose device is gone is made anew. It runs before other people's programs on the hook and
+    /// leaves to them what is not ours.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn attach(&mut self, hook: Hook, device: &str, ifindex: u32) -> Result<(), KernelError> {
+        let name = hook.program();
+        let pin = self.links.join(format!("{name}-{ifindex}"));
+        let program = program(&mut self.ebpf, name)?;
+        if pin.exists() {
+            match swap(program, &pin) {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(device, error, "pinned link is of no use"),
+            }
+            std::fs::remove_file(&pin).map_err(|e| KernelError::File(pin.clone(), e))?;
+        }
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let refused =
+            |e: &dyn std::fmt::Display| KernelError::Hook(device.to_owned(), e.to_string());
+        let id = program
+            .attach_with_options(device, TcAttachType::Ingress, options)
+            .map_err(|e| refused(&chain(&e)))?;
+        let link = program.take_link(id).map_err(|e| refused(&chain(&e)))?;
+        let link: FdLink = link.try_into().map_err(|e| refused(&chain(&e)))?;
+        link.pin(&pin).map_err(|e| refused(&chain(&e)))?;
+        Ok(())
+    }
+
+    /// Forgets the links of devices that are gone, and takes programs off those that are no ports any more.
+    ///
+    /// # Errors
+    /// When the pin directory cannot be read.
+    pub fn forget_others(&self, wanted: &BTreeSet<(Hook, u32)>) -> Result<(), KernelError> {
+        let file = |e| KernelError::File(self.links.clone(), e);
+        let names: BTreeSet<String> = wanted
+            .iter()
+            .map(|(hook, ifindex)| format!("{}-{ifindex}", hook.program()))
+            .collect();
+        for entry in std::fs::read_dir(&self.links).map_err(file)? {
+            let entry = entry.map_err(file)?;
+            if !names.contains(entry.file_name().to_string_lossy().as_ref()) {
+                std::fs::remove_file(entry.path()).map_err(file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn swap(program: &mut SchedClassifier, pin: &Path) -> Result<(), String> {
+    let pinned = PinnedLink::from_pin(pin).map_err(|e| chain(&e))?;
+    let link: SchedClassifierLink = FdLink::from(pinned).try_into().map_err(|e| chain(&e))?;
+    let id = program.attach_to_link(link).map_err(|e| chain(&e))?;
+    // The pin holds the link; our descriptor of it may go.
+    drop(program.take_link(id).map_err(|e| chain(&e))?);
+    Ok(())
+}
+
+/// An error with its causes: aya's own texts leave out the kernel's answer.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
