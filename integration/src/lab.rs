@@ -82,6 +82,12 @@ impl Lab {
         self.netns(&pod.namespace())
     }
 
+    /// Where a directory of this lab is, made or not.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// A directory of this lab, made if absent.
     pub fn directory(&self, name: &str) -> anyhow::Result<PathBuf> {
         let path = self.directory.join(name);

@@ -1,3 +1,4 @@
 //! What tests, demo and benches stand on: a lab of network namespaces that look like Kubernetes nodes.
 
+pub mod demo;
 pub mod lab;

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 use serde::Deserialize;
 
 use super::digest::{Bytes, Sum};
@@ -54,6 +55,12 @@ pub fn dial(to: SocketAddr, limit: Duration) -> anyhow::Result<Dial> {
             _ => Err(error).with_context(|| format!("connecting to {to}")),
         },
     }
+}
+
+/// The largest segment that a new connection may send, after what both ends said.
+pub fn segment_size(to: SocketAddr, limit: Duration) -> anyhow::Result<u32> {
+    let stream = connect(to, limit)?;
+    getsockopt(&stream, TcpMaxSeg).context("the connection's segment size")
 }
 
 /// Fetches bytes; true when their digest is the one that the server said.

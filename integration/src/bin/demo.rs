@@ -1,0 +1,86 @@
+//! Shell: `causeway-demo`: arguments and exit status of the demo. 1 when a step differs, 2 when this machine cannot run it.
+#![expect(
+    clippy::print_stdout,
+    reason = "the output of a program for a person at a terminal"
+)]
+
+use std::process::ExitCode;
+
+use causeway_integration::demo::{self, Options, breaks::BREAKS};
+use causeway_integration::lab;
+use clap::{Parser, Subcommand};
+use nix::sys::signal::{SigSet, Signal};
+
+const EXIT_UNSUPPORTED: u8 = 2;
+/// As a shell says of a program that a signal ended.
+const EXIT_INTERRUPTED: i32 = 130;
+
+#[derive(Parser)]
+#[command(about = "Two clusters, one service, real packets")]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Take one piece out; the demo must then fail (`help` lists the pieces)
+    #[arg(long = "break", value_name = "NAME")]
+    without: Option<String>,
+    /// Leave the lab up at the end and say how to enter it
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Remove every namespace, pin and process of every lab
+    Down,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.without.as_deref() == Some("help") {
+        for (name, what) in BREAKS {
+            println!("{name:20} {what}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if let Some(reason) = lab::cannot_run() {
+        eprintln!("causeway-demo: {reason}");
+        return ExitCode::from(EXIT_UNSUPPORTED);
+    }
+    let outcome = match args.command {
+        Some(Command::Down) => lab::remove_all().map(|count| {
+            println!("removed {count} things");
+            true
+        }),
+        None => clean_up_on_signals().and_then(|()| {
+            demo::run(&Options {
+                without: args.without,
+                keep: args.keep,
+            })
+        }),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("causeway-demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An interrupted demo removes its lab too. Blocked here, before any thread is there, so that all inherit it.
+fn clean_up_on_signals() -> anyhow::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+    std::thread::spawn(move || {
+        if signals.wait().is_ok() {
+            if let Err(error) = lab::remove(lab::DEMO) {
+                eprintln!("causeway-demo: {error:#}");
+            }
+            std::process::exit(EXIT_INTERRUPTED);
+        }
+    });
+    Ok(())
+}
