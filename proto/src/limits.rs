@@ -74,3 +74,9 @@ pub const DROP_REASONS: usize = 256;
 pub const HOOKS_PER_NODE: usize = 2048;
 /// How long a Bye may keep a lease: a restart, or an upgrade with a reboot.
 pub const BYE_LEASE_MS: u64 = 600_000;
+/// A one-time secret.
+pub const SECRET_BYTES: usize = 64;
+/// Reasons to drop, over all nodes, that occurred.
+pub const DROP_COUNTS: usize = 64 * NODES_PER_CLUSTER;
+/// Sessions with one peer: each of our gateways with each of its own, while they are replaced.
+pub const SESSIONS_PER_PEER: usize = 2 * GATEWAYS_PER_CLUSTER * GATEWAYS_PER_CLUSTER;

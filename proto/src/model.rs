@@ -35,7 +35,9 @@ pub use id::{
     ClusterId, ClusterSet, GatewayName, IdentityNumber, InvalidName, Namespace, NodeName,
     PeerNumber, PortName, ProcessName, Protocol, Revision, ServiceName, Timestamp, Zone,
 };
-pub use join::{Finding, JoinFacts, OfferedService, Preflight, Redeem, Redeemed, Severity};
+pub use join::{
+    EnrolRole, Finding, JoinFacts, OfferedService, Preflight, Redeem, Redeemed, Severity,
+};
 pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
 pub use report::{Report, ServiceCounters};
 pub use status::{

@@ -7,9 +7,13 @@ mod catalog;
 mod export;
 mod federation;
 mod field;
+mod join;
 mod leader;
+mod local;
+mod lookup;
 mod report;
 mod ring;
+mod status;
 mod view;
 
 pub use field::{Fault, InvalidWire};

@@ -106,3 +106,16 @@ impl Preflight {
             .any(|f| f.severity == Severity::Refusal)
     }
 }
+
+/// Roles of this cluster's own processes that `causeway enroll` gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EnrolRole {
+    /// On every node.
+    Agent,
+    /// On gateway nodes.
+    Gateway,
+    /// Beside the leader.
+    Controller,
+    /// A person.
+    Operator,
+}
