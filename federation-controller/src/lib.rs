@@ -1,1 +1,14 @@
-//! Placeholder.
+//! Kubernetes objects, or manifests of them, to Exports.
+//!
+//! Directory of YAML -> `Objects` -> `derive` -> `Exports`, conditions and problems -> the leader's
+//! `Publish`. This crate knows no QUIC and no eBPF.
+
+pub mod config;
+pub mod crd;
+pub mod export;
+pub mod link;
+pub mod manifests;
+pub mod objects;
+
+pub use export::derive;
+pub use objects::Objects;
