@@ -1,5 +1,7 @@
 //! Pure: what processes of one cluster tell each other beside Views and Reports.
 
+use std::collections::BTreeMap;
+
 use super::{
     Allocations, CatalogDelta, Condition, Digest, Exports, GatewayAddress, GatewayName, NodeName,
     Problem, Report, Timestamp, TrustState,
@@ -67,6 +69,8 @@ pub struct FollowState {
     pub catalog: Option<CatalogDelta>,
     /// Reports of other nodes that changed.
     pub reports: Vec<Report>,
+    /// All gateways of the cluster and their nodes, always.
+    pub gateways: BTreeMap<GatewayName, NodeName>,
 }
 
 /// How much of the View a watcher gets.

@@ -2,7 +2,8 @@
 
 use super::Encoded;
 use super::field::{
-    Fault, InvalidWire, Read, at_most, contradiction, der, digest, list, maybe, name, need, one,
+    Fault, InvalidWire, Read, at_most, contradiction, der, digest, list, map, maybe, name, need,
+    one,
 };
 use super::leader::authorities;
 use super::pb::{local as pb, model};
@@ -151,6 +152,7 @@ impl From<&FollowState> for pb::FollowReply {
             trust: s.trust.as_ref().map(Into::into),
             catalog: s.catalog.as_ref().map(Into::into),
             reports: s.reports.iter().map(Into::into).collect(),
+            gateways: s.gateways.iter().map(Into::into).collect(),
         }
     }
 }
@@ -169,6 +171,12 @@ impl TryFrom<pb::FollowReply> for FollowState {
             trust: maybe("trust", s.trust, TryFrom::try_from)?,
             catalog: maybe("catalog", s.catalog, TryFrom::try_from)?,
             reports: list("reports", nodes, s.reports, TryFrom::try_from)?,
+            gateways: map(
+                "gateways",
+                limits::GATEWAYS_PER_CLUSTER,
+                s.gateways,
+                TryFrom::try_from,
+            )?,
         })
     }
 }
