@@ -4,7 +4,9 @@
 pub mod allot;
 pub mod catalog;
 pub mod config;
+pub mod merge;
 pub mod now;
+pub mod session;
 pub mod status;
 pub mod store;
 pub mod transport;

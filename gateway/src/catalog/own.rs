@@ -266,7 +266,6 @@ impl Own {
                 .map(|(key, _)| key.clone())
                 .collect(),
         };
-        let size = |p: &SignedPart| p.bytes.len().saturating_add(p.proof.path.len() * 40 + 128);
         let total: usize = delta.parts.iter().map(size).sum();
         if total.saturating_add(delta.removed.len() * 70) > FRAME_BYTES - FRAME_ROOM {
             return Answer::Snapshot(self.whole(signed));
@@ -274,20 +273,23 @@ impl Own {
         Answer::Delta(delta)
     }
 
-    /// These parts as they are now, one Delta each.
+    /// These parts as they are now, as many as fit one frame; the others are asked for once more.
     #[must_use]
-    pub fn again(&self, keys: &BTreeSet<PartKey>) -> Vec<CatalogDelta> {
-        let Some(signed) = &self.header else {
-            return Vec::new();
-        };
-        let parts = self.signed_parts(|key, _| keys.contains(key));
-        let each = parts.into_iter().map(|part| CatalogDelta {
+    pub fn again(&self, keys: &BTreeSet<PartKey>) -> Option<CatalogDelta> {
+        let signed = self.header.as_ref()?;
+        let mut room = FRAME_BYTES - FRAME_ROOM;
+        let mut parts = self.signed_parts(|key, _| keys.contains(key));
+        parts.retain(|part| {
+            let left = room.checked_sub(size(part));
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        (!parts.is_empty()).then(|| CatalogDelta {
             from: Some(signed.header.revision),
             header: signed.clone(),
-            parts: vec![part],
+            parts,
             removed: Vec::new(),
-        });
-        each.collect()
+        })
     }
 
     /// All of it, for followers, the disk and whoever holds nothing.
@@ -318,6 +320,13 @@ impl Own {
             })
             .collect()
     }
+}
+
+/// About what a part takes in a frame, never less.
+fn size(part: &SignedPart) -> usize {
+    part.bytes
+        .len()
+        .saturating_add(part.proof.path.len() * 40 + 256)
 }
 
 /// What a header stands for.

@@ -31,6 +31,8 @@ struct HeldPart {
 struct Staged {
     header: SignedHeader,
     parts: BTreeMap<PartKey, HeldPart>,
+    /// Asked for again.
+    missing: BTreeSet<PartKey>,
 }
 
 /// One peer.
@@ -149,14 +151,13 @@ impl PeerCatalog {
         if self.held() == Some(held(&delta.header)) {
             return Ok(Applied::Known(held(&delta.header)));
         }
-        let Some(mut parts) = self.base(delta) else {
+        let Some((mut parts, mut bad)) = self.base(delta) else {
             return Ok(Applied::Ask(self.ask()));
         };
         for key in &delta.removed {
             parts.remove(key);
         }
         let count = delta.header.header.parts;
-        let mut bad = BTreeSet::new();
         for sent in &delta.parts {
             let part = read(&sent.key, sent, revision)?;
             let fits = stands(delta.header.header.root, count, &part.digest, &sent.proof);
@@ -164,6 +165,7 @@ impl PeerCatalog {
             if delta.from.is_some() && !fits {
                 bad.insert(sent.key.clone());
             } else {
+                bad.remove(&sent.key);
                 parts.insert(sent.key.clone(), part);
             }
         }
@@ -180,6 +182,7 @@ impl PeerCatalog {
         self.staged = Some(Staged {
             header: delta.header.clone(),
             parts,
+            missing: bad.clone(),
         });
         Ok(Applied::Ask(Want::Parts(bad)))
     }
@@ -204,17 +207,21 @@ impl PeerCatalog {
         self.held().map_or(Want::Snapshot, Want::Since)
     }
 
-    /// What a change starts from: nothing for a Snapshot; else what is held or staged, if it is that.
-    fn base(&self, delta: &CatalogDelta) -> Option<BTreeMap<PartKey, HeldPart>> {
+    /// What a change starts from, and what is missing of it: nothing for a Snapshot; else what is held or staged,
+    /// if it is that.
+    fn base(
+        &self,
+        delta: &CatalogDelta,
+    ) -> Option<(BTreeMap<PartKey, HeldPart>, BTreeSet<PartKey>)> {
         let Some(from) = delta.from else {
-            return Some(BTreeMap::new());
+            return Some(Default::default());
         };
         let staged = self.staged.as_ref();
         if let Some(staged) = staged.filter(|s| s.header.bytes == delta.header.bytes) {
-            return Some(staged.parts.clone());
+            return Some((staged.parts.clone(), staged.missing.clone()));
         }
         let at = self.header.as_ref().map(|h| h.header.revision);
-        (at == Some(from)).then(|| self.parts.clone())
+        (at == Some(from)).then(|| (self.parts.clone(), BTreeSet::new()))
     }
 
     fn commit(&mut self, signed: SignedHeader, parts: BTreeMap<PartKey, HeldPart>) {

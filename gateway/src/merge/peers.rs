@@ -1,0 +1,129 @@
+//! Pure: each peer as agents and operators see it, and whether packets may pass.
+
+use std::collections::BTreeMap;
+
+use causeway_proto::model::{
+    ClusterId, Condition, ConditionStatus, Encryption, Liveness, PeerView, Problem, ProblemKind,
+};
+
+use super::Known;
+use crate::catalog::PeerCatalog;
+use crate::now::Now;
+
+pub(super) fn views(
+    known: &Known<'_>,
+    now: Now,
+    problems: &mut Vec<Problem>,
+    conditions: &mut Vec<Condition>,
+) -> BTreeMap<ClusterId, PeerView> {
+    let mut views = BTreeMap::new();
+    for (id, peer) in known.catalog.peers() {
+        let allotted = known.allocations.peers.get(id);
+        let liveness = peer.life.liveness(now);
+        let encryption = agreed(known, id, peer);
+        conditions.push(connected(id, peer, liveness));
+        conditions.push(packets(id, encryption));
+        if encryption == Encryption::Disagree && peer.held().is_some() {
+            problems.push(disagrees(id, known.facts.plain_with.contains(id)));
+        }
+        let Some(allotted) = allotted else {
+            continue;
+        };
+        let part = peer.cluster_part();
+        let told = part.and_then(|p| p.numbers.get(&known.facts.cluster).copied());
+        let view = PeerView {
+            number: allotted.value.number,
+            our_number_there: told.or(peer.number_there),
+            mappings: allotted.value.mappings.clone(),
+            gateways: part.map_or_else(Vec::new, |p| {
+                p.gateways.values().map(|g| g.tunnel).collect()
+            }),
+            nodes: part.map_or_else(Vec::new, |p| p.nodes.values().flatten().copied().collect()),
+            acknowledged_nodes: peer.acknowledged_nodes(),
+            encryption,
+            liveness,
+            heard: peer.life.heard(),
+        };
+        views.insert(id.clone(), view);
+    }
+    views
+}
+
+/// Plain only where both say so; never silently.
+fn agreed(known: &Known<'_>, id: &ClusterId, peer: &PeerCatalog) -> Encryption {
+    let ours = known.facts.plain_with.contains(id);
+    let part = peer.cluster_part();
+    let theirs = part.map(|p| p.plain_with.contains(&known.facts.cluster));
+    match (ours, theirs) {
+        (true, Some(true)) => Encryption::Plain,
+        (false, Some(false)) => Encryption::Unavailable,
+        _ => Encryption::Disagree,
+    }
+}
+
+fn condition(id: &ClusterId, kind: &str, holds: bool, reason: &str, message: String) -> Condition {
+    Condition {
+        object: format!("ClusterPeer {id}"),
+        kind: kind.to_owned(),
+        status: if holds {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+fn connected(id: &ClusterId, peer: &PeerCatalog, liveness: Liveness) -> Condition {
+    let (holds, reason, message) = match (&peer.fault, liveness) {
+        (Some(fault), _) => (false, "PeerFault", fault.clone()),
+        (None, Liveness::Live) if peer.held().is_none() => (
+            false,
+            "NeverSynced",
+            "its catalog has not arrived yet".to_owned(),
+        ),
+        (None, Liveness::Live) => (true, "Live", String::new()),
+        (None, Liveness::Suspect) => {
+            let message = "its sessions are silent, its packets are not: new flows avoid it";
+            (false, "Suspect", message.to_owned())
+        }
+        (None, Liveness::Withdrawn) => {
+            let message = "silent: its share is withdrawn; check its gateways and the way there";
+            (false, "Silent", message.to_owned())
+        }
+    };
+    condition(id, "Connected", holds, reason, message)
+}
+
+fn packets(id: &ClusterId, encryption: Encryption) -> Condition {
+    let (holds, reason, message) = match encryption {
+        Encryption::Plain => (true, "Plain", "plain, packets not authenticated"),
+        Encryption::Disagree => (
+            false,
+            "EncryptionDisagrees",
+            "no packet passes: plain needs `encryption: off` on both sides, and its word is other or not known",
+        ),
+        Encryption::Unavailable => (
+            false,
+            "EncryptionUnavailable",
+            "no packet passes: both sides require encryption, which this version has not",
+        ),
+    };
+    condition(id, "PacketsAllowed", holds, reason, message.to_owned())
+}
+
+fn disagrees(id: &ClusterId, ours: bool) -> Problem {
+    let (here, there) = if ours {
+        ("off", "required")
+    } else {
+        ("required", "off")
+    };
+    Problem {
+        kind: ProblemKind::PeerDisagrees,
+        subject: format!("peer {id}"),
+        message: format!(
+            "encryption is {here} here and {there} there: no packet passes until both say the same"
+        ),
+    }
+}
