@@ -69,3 +69,6 @@ where
         Self::try_from(message)
     }
 }
+
+#[cfg(test)]
+mod tests;
