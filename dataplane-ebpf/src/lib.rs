@@ -10,3 +10,4 @@ pub mod execute;
 pub mod image;
 pub mod kernel;
 pub mod maglev;
+pub mod ports;
