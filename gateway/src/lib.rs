@@ -1,9 +1,12 @@
 //! The gateway: catalogs, merge, sessions with peers, DNS, local, status and admin API.
 //! It knows no Kubernetes and no eBPF.
 
+pub mod admin;
 pub mod allot;
 pub mod catalog;
 pub mod config;
+pub mod enroll;
+pub mod join;
 pub mod merge;
 pub mod now;
 pub mod session;
