@@ -1,6 +1,6 @@
 //! Pure: what an operator may change about trust: tokens, enrolments, peers. The service is [`service`].
 
-// mod service;
+mod service;
 
 use causeway_certs::Secret;
 use causeway_certs::bundle::authority_digest;
@@ -11,7 +11,7 @@ use causeway_proto::model::{ClusterId, EnrolRole, InvalidName, Revocation, Times
 use crate::enroll::{self, ENROLMENTS};
 use crate::join::{TOKENS, prune};
 
-// pub use service::{AdminService, CertificateService};
+pub use service::{AdminService, CertificateService};
 
 /// Life of an enrolment file unless told otherwise.
 pub const ENROLMENT_MS: u64 = 15 * 60 * 1000;

@@ -5,7 +5,7 @@
 //! is bound to the TLS connection, whose server the token's pin has authenticated.
 
 mod facts;
-// pub mod link;
+pub mod link;
 
 use causeway_certs::bundle::{self, authority_digest};
 use causeway_certs::token::{self, JoinToken, Side};
