@@ -39,6 +39,8 @@ pub struct NodeFacts {
     pub faults: u32,
     /// Whether TCP's segment size is limited to what fits the tunnel; off on purpose only.
     pub clamp: bool,
+    /// Whether clusters are taken alike, wherever the client is; on purpose only.
+    pub spread: bool,
     /// Pod-side ports by index.
     pub ports: BTreeMap<u32, PortFacts>,
 }

@@ -8,6 +8,9 @@
 mod hooks;
 mod read;
 
+pub use hooks::Hook;
+pub use read::Counters;
+
 use std::path::{Path, PathBuf};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};

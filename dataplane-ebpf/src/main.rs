@@ -1,1 +1,88 @@
-fn main() {}
+//! Shell: `causeway-agent`: the command line, the log, the exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use causeway_dataplane::{app, breaks, config};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+/// Programs this node's kernel for the clusterset.
+#[derive(Debug, Parser)]
+#[command(name = "causeway-agent", version)]
+struct Arguments {
+    /// Configuration file, YAML
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The eBPF object, before the one that the configuration names
+    #[arg(long, value_name = "FILE", env = "CAUSEWAY_EBPF_OBJECT")]
+    object: Option<PathBuf>,
+    /// Take Views from this file (protobuf), not from a gateway: for labs
+    #[arg(long, value_name = "FILE")]
+    view: Option<PathBuf>,
+    /// Write each report to this file too, as JSON: for labs
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Pieces to leave out on purpose, to show that tests notice
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        env = "CAUSEWAY_BREAK",
+        default_value = "",
+        hide = true
+    )]
+    r#break: String,
+}
+
+/// The object beside the program, where an installation puts it.
+fn beside() -> Option<PathBuf> {
+    let object = std::env::current_exe()
+        .ok()?
+        .with_file_name("causeway-ebpf");
+    object.is_file().then_some(object)
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<app::Start> {
+    let path = &arguments.config;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("configuration file {}", path.display()))?;
+    let config =
+        config::parse(&text).with_context(|| format!("configuration file {}", path.display()))?;
+    if config.gateways.is_empty() && arguments.view.is_none() {
+        anyhow::bail!("{} lists no gateways", path.display());
+    }
+    let object = arguments.object.filter(|path| !path.as_os_str().is_empty());
+    let object = object
+        .or_else(|| config.object.clone())
+        .or_else(beside)
+        .context(
+            "no eBPF object: set `object` or CAUSEWAY_EBPF_OBJECT, or put it beside the program",
+        )?;
+    Ok(app::Start {
+        config,
+        object,
+        view: arguments.view,
+        report: arguments.report,
+        breaks: breaks::parse(&arguments.r#break)?,
+    })
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let done = start(Arguments::parse()).and_then(|start| {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(app::run(start))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

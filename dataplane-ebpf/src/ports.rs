@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, InfoVxlan, LinkMessage};
 use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, LinkUnspec, LinkVxlan, MulticastGroup, RouteMessageBuilder};
@@ -111,44 +111,10 @@ impl Ports {
         Ok(())
     }
 
-    /// Makes the tunnel device if it is not there with this port, and gives its index.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn tunnel(handle: &Handle, port: u16) -> Result<u32, PortError> {
-        let refused = |e| PortError::Netlink("tunnel device", e);
-        let find = async || -> Result<Option<Link>, PortError> {
-            let links = link::all(handle).await.map_err(refused)?;
-            Ok(links.into_iter().find(|l| l.name == TUNNEL))
-        };
-        match find().await? {
-            Some(link) if link.vxlan_port == Some(port) => return Ok(link.index),
-            Some(link) => {
-                let deleted = handle.link().del(link.index).execute().await;
-                deleted.map_err(refused)?;
-            }
-            None => {}
-        }
-        let device: LinkMessage = LinkVxlan::new(TUNNEL, 0)
-            .append_info_data(InfoVxlan::CollectMetadata(true))
-            .append_info_data(InfoVxlan::Gbp)
-            .append_info_data(InfoVxlan::Learning(false))
-            .append_info_data(InfoVxlan::UDPCsum(false))
-            .port(port)
-            .mtu(TUNNEL_MTU)
-            .build();
-        let made = handle.link().add(device).execute().await;
-        made.map_err(refused)?;
-        let link = find().await?.ok_or(PortError::Missing(TUNNEL.to_owned()))?;
-        let up = LinkUnspec::new_with_index(link.index).up().build();
-        handle.link().set(up).execute().await.map_err(refused)?;
-        Ok(link.index)
-    }
-
-    /// For [`Ports::tunnel`], beside [`Ports::follow`].
+    /// For use beside [`Ports::follow`].
     #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.handle.clone()
+    pub fn tunnel_device(&self) -> TunnelDevice {
+        TunnelDevice(self.handle.clone())
     }
 
     /// Looks once.
@@ -238,5 +204,46 @@ impl Ports {
                 () = tell.closed() => return,
             }
         }
+    }
+}
+
+/// Makes the tunnel device.
+#[derive(Debug, Clone)]
+pub struct TunnelDevice(Handle);
+
+impl TunnelDevice {
+    /// Makes the tunnel device if it is not there with this port, and gives its index.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn ensure(&self, port: u16) -> Result<u32, PortError> {
+        let handle = &self.0;
+        let refused = |e| PortError::Netlink("tunnel device", e);
+        let find = async || -> Result<Option<Link>, PortError> {
+            let links = link::all(handle).await.map_err(refused)?;
+            Ok(links.into_iter().find(|l| l.name == TUNNEL))
+        };
+        match find().await? {
+            Some(link) if link.vxlan_port == Some(port) => return Ok(link.index),
+            Some(link) => {
+                let deleted = handle.link().del(link.index).execute().await;
+                deleted.map_err(refused)?;
+            }
+            None => {}
+        }
+        let device: LinkMessage = LinkVxlan::new(TUNNEL, 0)
+            .append_info_data(InfoVxlan::CollectMetadata(true))
+            .append_info_data(InfoVxlan::Gbp)
+            .append_info_data(InfoVxlan::Learning(false))
+            .append_info_data(InfoVxlan::UDPCsum(false))
+            .port(port)
+            .mtu(TUNNEL_MTU)
+            .build();
+        let made = handle.link().add(device).execute().await;
+        made.map_err(refused)?;
+        let link = find().await?.ok_or(PortError::Missing(TUNNEL.to_owned()))?;
+        let up = LinkUnspec::new_with_index(link.index).up().build();
+        handle.link().set(up).execute().await.map_err(refused)?;
+        Ok(link.index)
     }
 }

@@ -157,6 +157,10 @@ impl Compiler<'_> {
         let ports = import.ports.iter().filter(|p| carried(p.protocol));
         for port in ports {
             let mut targets = port.targets.clone();
+            if self.facts.spread {
+                let ready = import.shares.values().filter(|share| share.ready > 0);
+                targets = ready.map(|share| (share.number, 1)).collect();
+            }
             targets.retain(|number, weight| *weight > 0 && self.reachable(*number, &vips));
             for (number, weight) in &targets {
                 let most = echo.entry(*number).or_insert(0);

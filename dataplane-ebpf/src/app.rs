@@ -1,0 +1,261 @@
+//! Shell: the agent's one task: Views and ports come in, maps and hooks follow, once a second a report
+//! goes out.
+
+mod report;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use causeway_proto::model::{Problem, ProblemKind, Report, ServiceName, View, ViewRevision};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::breaks::Breaks;
+use crate::compile::{Held, NodeFacts, compile};
+use crate::config::Config;
+use crate::diff::diff;
+use crate::execute::execute;
+use crate::kernel::{Hook, Kernel};
+use crate::link::Chain;
+use crate::ports::{Ports, Seen, TUNNEL, TunnelDevice};
+use crate::probe::Prober;
+
+/// How often counters are read, reports and probes sent, and what failed is tried again.
+const TICK: Duration = Duration::from_secs(1);
+/// The MTU of an uplink that netlink has not told yet.
+const MTU: u16 = 1500;
+
+/// What `main` found on the command line and in the environment.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The configuration.
+    pub config: Config,
+    /// The eBPF object.
+    pub object: PathBuf,
+    /// Views come from this file, not from a gateway.
+    pub view: Option<PathBuf>,
+    /// Reports go to this file too.
+    pub report: Option<PathBuf>,
+    /// Pieces left out on purpose.
+    pub breaks: Breaks,
+}
+
+struct Agent {
+    start: Start,
+    kernel: Kernel,
+    device: TunnelDevice,
+    held: Held,
+    services: BTreeMap<u32, ServiceName>,
+    tunnel: Option<(u32, u16)>,
+    seen: Seen,
+    hooked: BTreeMap<(Hook, u32), String>,
+    view: Option<Arc<View>>,
+    programmed: Option<ViewRevision>,
+    compiled: Vec<Problem>,
+    failures: BTreeMap<&'static str, String>,
+}
+
+/// Runs until a signal or a fatal error. What is in the kernel stays: traffic does not need us.
+///
+/// # Errors
+/// When the kernel cannot be prepared; the message says what to check.
+pub async fn run(start: Start) -> anyhow::Result<()> {
+    let config = start.config.clone();
+    let ports = Ports::open().context("the agent needs CAP_NET_ADMIN")?;
+    if !start.breaks.routes {
+        let held_back = ports.hold_back(&config.pools).await;
+        held_back.context("routes that keep the pools off the underlay")?;
+    }
+    let kernel = Kernel::load(&start.object, &config.pin_dir)
+        .context("is pin_dir on a bpf file system, is this root?")?;
+    let image = kernel.image().context("maps left by an earlier start")?;
+    tracing::info!(node = %config.node, frontends = image.frontends.len(), "programs loaded");
+    let device = ports.tunnel_device();
+    let (tell_ports, mut seen) = watch::channel(Seen::default());
+    let (rule, uplink) = (config.ports.clone(), config.uplink.clone());
+    tokio::spawn(ports.follow(rule, uplink, tell_ports));
+    let (tell_views, mut views) = watch::channel(None);
+    let (tell_report, reports) = watch::channel(None);
+    source::spawn(&start, tell_views, reports);
+    let mut prober = Prober::new(config.outer_address);
+    let mut agent = Agent {
+        start,
+        kernel,
+        device,
+        held: Held::from_image(image),
+        services: BTreeMap::new(),
+        tunnel: None,
+        seen: Seen::default(),
+        hooked: BTreeMap::new(),
+        view: None,
+        programmed: None,
+        compiled: Vec::new(),
+        failures: BTreeMap::new(),
+    };
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            changed = views.changed() => {
+                changed.context("the source of Views ended")?;
+                let view = views.borrow_and_update().clone();
+                agent.take(view);
+                agent.step().await;
+            }
+            changed = seen.changed() => {
+                changed.context("nobody follows ports any more")?;
+                agent.seen = seen.borrow_and_update().clone();
+                agent.hook();
+                agent.step().await;
+            }
+            _ = tick.tick() => {
+                if !agent.failures.is_empty() {
+                    agent.hook();
+                    agent.step().await;
+                }
+                agent.tell(&tell_report);
+                if let Some(view) = &agent.view {
+                    prober.send(view, &config.node).await;
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("leaving; what is programmed stays");
+    Ok(())
+}
+
+impl Agent {
+    /// A View of a gateway that has never heard its controller says nothing about what should be here.
+    fn take(&mut self, view: Option<Arc<View>>) {
+        let Some(view) = view else { return };
+        if !view.sync.local && !self.held.image.frontends.is_empty() {
+            tracing::warn!("the gateway knows no exports yet; keeping what is programmed");
+            return;
+        }
+        self.view = Some(view);
+    }
+
+    /// Brings the kernel to where the newest View and the ports want it.
+    async fn step(&mut self) {
+        let Some(view) = self.view.clone() else {
+            return;
+        };
+        if self.tunnel.map(|(_, port)| port) != Some(view.tunnel_port) {
+            let made = self.device.ensure(view.tunnel_port).await;
+            match made {
+                Ok(index) => {
+                    self.tunnel = Some((index, view.tunnel_port));
+                    self.hook();
+                }
+                Err(error) => return self.fail("tunnel device", &error),
+            }
+            self.failures.remove("tunnel device");
+        }
+        let facts = self.facts();
+        let compiled = compile(&view, &facts, &self.held);
+        let ops = diff(&self.held.image, &compiled.image);
+        let done = execute(&mut self.kernel, &ops, &mut self.held.image);
+        self.services = compiled.services;
+        self.compiled = compiled.problems;
+        match done {
+            Ok(()) => {
+                self.failures.remove("maps");
+                self.held = compiled.held;
+                if !ops.is_empty() {
+                    tracing::info!(writes = ops.len(), revision = ?view.revision, "programmed");
+                }
+                self.programmed = Some(view.revision);
+            }
+            Err(error) => self.fail("maps", &error),
+        }
+    }
+
+    fn facts(&self) -> NodeFacts {
+        let config = &self.start.config;
+        let uplink = self.seen.uplink.map(|(_, mtu)| mtu);
+        let mtu = uplink.and_then(|mtu| u16::try_from(mtu).ok());
+        NodeFacts {
+            node: config.node.clone(),
+            outer: config.outer_address,
+            tunnel: self.tunnel.map_or(0, |(index, _)| index),
+            mtu: config.mtu.or(mtu).unwrap_or(MTU),
+            faults: self.start.breaks.faults,
+            clamp: !self.start.breaks.mss,
+            spread: self.start.breaks.locality,
+            ports: self.seen.ports.clone(),
+        }
+    }
+
+    /// Puts programs where they belong and are not yet.
+    fn hook(&mut self) {
+        let mut wanted: BTreeMap<(Hook, u32), String> = BTreeMap::new();
+        for (index, port) in &self.seen.ports {
+            wanted.insert((Hook::Pod, *index), port.name.clone());
+        }
+        if let Some((index, _)) = self.seen.uplink {
+            wanted.insert((Hook::Uplink, index), self.start.config.uplink.clone());
+        }
+        if let Some((index, _)) = self.tunnel {
+            wanted.insert((Hook::Tunnel, index), TUNNEL.to_owned());
+        }
+        self.hooked.retain(|hook, _| wanted.contains_key(hook));
+        self.failures.remove("hooks");
+        for ((hook, index), device) in &wanted {
+            if self.hooked.contains_key(&(*hook, *index)) {
+                continue;
+            }
+            match self.kernel.attach(*hook, device, *index) {
+                Ok(()) => {
+                    tracing::debug!(device, program = hook.program(), "hooked");
+                    self.hooked.insert((*hook, *index), device.clone());
+                }
+                Err(error) => self.fail("hooks", &error),
+            }
+        }
+        // Before the first View the tunnel's link of an earlier start must stay.
+        if self.tunnel.is_some() {
+            let keep: BTreeSet<(Hook, u32)> = wanted.into_keys().collect();
+            if let Err(error) = self.kernel.forget_others(&keep) {
+                self.fail("hooks", &error);
+            }
+        }
+    }
+
+    fn fail(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
+        let text = Chain(error).to_string();
+        if self.failures.get(what) != Some(&text) {
+            tracing::error!(error = text, "{what}");
+        }
+        self.failures.insert(what, text);
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let failures = self.failures.iter().map(|(what, error)| Problem {
+            kind: ProblemKind::BadObject,
+            subject: format!("node {} {what}", self.start.config.node),
+            message: error.clone(),
+        });
+        self.compiled.iter().cloned().chain(failures).collect()
+    }
+
+    fn tell(&mut self, to: &watch::Sender<Option<Report>>) {
+        let counters = match self.kernel.counters(self.services.keys().copied()) {
+            Ok(counters) => counters,
+            Err(error) => return self.fail("counters", &error),
+        };
+        self.failures.remove("counters");
+        let report = self.report(&counters);
+        if let Some(path) = &self.start.report {
+            source::write(path, &report);
+        }
+        to.send_replace(Some(report));
+    }
+}

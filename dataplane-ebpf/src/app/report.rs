@@ -1,0 +1,66 @@
+//! Shell: what is known here, in the words of a report.
+
+use std::collections::BTreeMap;
+
+use causeway_proto::model::{Address, ClusterId, Report, ServiceCounters, Timestamp};
+
+use super::Agent;
+use crate::clock;
+use crate::kernel::Counters;
+
+impl Agent {
+    pub(super) fn report(&self, counters: &Counters) -> Report {
+        let drops = counters.drops.iter().filter(|(_, n)| **n > 0);
+        let services = self.services.iter().filter_map(|(index, name)| {
+            let c = counters.services.get(index)?;
+            let counters = ServiceCounters {
+                packets: c.sent_packets,
+                bytes: c.sent_bytes,
+                flows: c.sent_flows,
+                rejected: 0,
+            };
+            Some((name.clone(), counters))
+        });
+        Report {
+            node: self.start.config.node.clone(),
+            time: clock::now(),
+            programmed: self.programmed,
+            drops: drops.map(|(r, n)| (r.name().to_owned(), *n)).collect(),
+            services: services.collect(),
+            heard: self.heard(&counters.seen),
+            pods: self.pods(),
+            flows: counters.flows,
+            hooks: self
+                .hooked
+                .iter()
+                .map(|((hook, _), device)| (device.clone(), hook.program().to_owned()))
+                .collect(),
+            problems: self.problems(),
+        }
+    }
+
+    fn heard(&self, seen: &BTreeMap<u32, u64>) -> BTreeMap<ClusterId, Timestamp> {
+        let Some(view) = &self.view else {
+            return BTreeMap::new();
+        };
+        view.peers
+            .iter()
+            .filter_map(|(id, peer)| {
+                let noted = seen.get(&u32::from(peer.number.number()))?;
+                Some((id.clone(), clock::wall(*noted)))
+            })
+            .collect()
+    }
+
+    fn pods(&self) -> BTreeMap<Address, String> {
+        let image = &self.held.image;
+        image
+            .ports
+            .iter()
+            .filter_map(|(index, port)| {
+                let name = &self.seen.ports.get(index)?.name;
+                Some((Address::from_bytes(port.address), name.clone()))
+            })
+            .collect()
+    }
+}
