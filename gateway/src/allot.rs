@@ -25,6 +25,9 @@ pub const REST_MS: u64 = 3_600_000;
 /// Shortest prefix that a peer may ask a mapping for, in bits of its family: one peer cannot eat the pool.
 pub const SHORTEST_MAPPED: u8 = 12;
 
+/// Above this no clock and no leadership comes: who claims it has made it up.
+pub const GREATEST_EPOCH: u64 = 1 << 48;
+
 /// Where addresses are taken from; by configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pools {
@@ -74,8 +77,10 @@ pub fn allot(
 /// a leader that lost everything still does not fall back.
 #[must_use]
 pub fn next_epoch(own: u64, followers: u64, peers_hold: u64, unix_secs: u64) -> u64 {
-    let highest = own.max(followers).max(peers_hold).max(unix_secs);
-    highest.saturating_add(1)
+    // A peer cannot push it to where nothing is above it.
+    let said = |epoch: u64| if epoch < GREATEST_EPOCH { epoch } else { 0 };
+    let others = said(followers).max(said(peers_hold));
+    own.max(others).max(unix_secs).saturating_add(1)
 }
 
 /// Namespaces that have a part: those that export something.

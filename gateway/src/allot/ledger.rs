@@ -1,15 +1,19 @@
 //! Pure: when allocations may be told to anybody: after somebody else has them, too. A leader that dies between
 //! allotting and telling has then told nothing that its successor does not know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use causeway_proto::model::{Allocations, GatewayName};
+
+/// Proposals that wait at one time: as many as change while one acknowledgement travels, and more.
+const PENDING: usize = 8;
 
 /// What is proposed and what is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
     in_force: Allocations,
-    pending: Option<Allocations>,
+    /// Oldest first; the last is the newest. Bounded: what waits in the middle is left out.
+    pending: VecDeque<Allocations>,
     /// Followers that are there; while there are none the leader's own disk counts.
     followers: BTreeSet<GatewayName>,
     /// The newest that the own disk has, as (epoch, version).
@@ -44,13 +48,13 @@ impl Ledger {
     /// What the next allotment starts from.
     #[must_use]
     pub fn newest(&self) -> &Allocations {
-        self.pending.as_ref().unwrap_or(&self.in_force)
+        self.pending.back().unwrap_or(&self.in_force)
     }
 
-    /// What waits for an acknowledgement.
+    /// The newest that waits for an acknowledgement.
     #[must_use]
     pub fn pending(&self) -> Option<&Allocations> {
-        self.pending.as_ref()
+        self.pending.back()
     }
 
     /// Puts new allocations up for acknowledgement; true when they differ from the newest.
@@ -58,7 +62,10 @@ impl Ledger {
         if next == *self.newest() {
             return false;
         }
-        self.pending = Some(next);
+        self.pending.push_back(next);
+        if self.pending.len() > PENDING {
+            self.pending.remove(PENDING - 1);
+        }
         true
     }
 
@@ -91,15 +98,17 @@ impl Ledger {
         } else {
             self.elsewhere
         };
-        match self.pending.take() {
-            Some(next) if stamp(&next) <= enough => {
+        let mut settled = false;
+        while self
+            .pending
+            .front()
+            .is_some_and(|next| stamp(next) <= enough)
+        {
+            if let Some(next) = self.pending.pop_front() {
                 self.in_force = next;
-                true
-            }
-            pending => {
-                self.pending = pending;
-                false
+                settled = true;
             }
         }
+        settled
     }
 }

@@ -97,28 +97,23 @@ impl PeerCatalog {
         })
     }
 
-    /// One of its gateways holds a revision of ours that names these nodes; `None`: its session is gone.
-    pub fn acknowledge(
-        &mut self,
-        gateway: &GatewayName,
-        nodes: Option<&BTreeSet<NodeName>>,
-    ) -> bool {
-        match nodes {
-            Some(nodes) if self.acknowledged.get(gateway) == Some(nodes) => false,
-            Some(nodes) => {
-                self.acknowledged.insert(gateway.clone(), nodes.clone());
-                true
-            }
-            None => self.acknowledged.remove(gateway).is_some(),
+    /// One of its gateways holds a revision of ours that names these nodes. True when that is news.
+    pub fn acknowledge(&mut self, gateway: &GatewayName, nodes: &BTreeSet<NodeName>) -> bool {
+        if self.acknowledged.get(gateway) == Some(nodes) {
+            return false;
         }
+        self.acknowledged.insert(gateway.clone(), nodes.clone());
+        true
     }
 
-    /// Nodes of ours that all its gateways know, as far as they are in session with us.
+    /// Nodes of ours that all its gateways know that are or were in session with us.
     #[must_use]
     pub fn acknowledged_nodes(&self) -> BTreeSet<NodeName> {
-        let mut all = self.acknowledged.values();
-        let first = all.next().cloned().unwrap_or_default();
-        all.fold(first, |common, nodes| &common & nodes)
+        let listed = self.cluster_part().map(|p| &p.gateways);
+        let listed = |name: &GatewayName| listed.is_some_and(|l| l.contains_key(name));
+        let mut all = self.acknowledged.iter().filter(|(name, _)| listed(name));
+        let first = all.next().map(|(_, n)| n.clone()).unwrap_or_default();
+        all.fold(first, |common, (_, nodes)| &common & nodes)
     }
 
     /// All that is in force, to keep it over a restart. Proofs are left out: the root is recomputed.

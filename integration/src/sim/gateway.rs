@@ -1,0 +1,439 @@
+//! Pure: one gateway as the simulation runs it: the product's pure modules wired as its shell wires them, with
+//! queues in place of sockets and a map in place of the disk. No runtime, sockets, disk, clock or RNG in here.
+
+mod follower;
+mod leader;
+mod link;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use causeway_proto::model::{
+    Allocations, CatalogDelta, ClusterId, ClusterSet, GatewayAddress, GatewayName, NodeName,
+    Prefix, Problem, ProblemKind, Publication, Report, Timestamp, TrustState, View, ViewRevision,
+};
+
+use causeway_gateway::allot::{Ledger, Pools};
+use causeway_gateway::catalog::{Catalog, Keys, sha256};
+use causeway_gateway::merge::{self, Facts, Known};
+use causeway_gateway::now::{ClockWatch, Now};
+use causeway_gateway::session::{End, Session};
+
+use follower::Link;
+use leader::Follower;
+
+/// A session, as the shell numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// What one gateway is told by its configuration, and what is drawn when it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// This cluster.
+    pub cluster: ClusterId,
+    /// Its clusterset.
+    pub cluster_set: ClusterSet,
+    /// This gateway.
+    pub gateway: GatewayName,
+    /// Its node.
+    pub node: NodeName,
+    /// How peers reach it.
+    pub address: GatewayAddress,
+    /// The gateway that allots and signs.
+    pub leader: GatewayName,
+    /// Drawn when the process starts.
+    pub instance: u64,
+    /// 32 random bytes, drawn when the process starts.
+    pub random: [u8; 32],
+    /// Whether plain packets are allowed towards peers that `plain` does not list.
+    pub plain_default: bool,
+    /// Whether they are towards these.
+    pub plain: BTreeMap<ClusterId, bool>,
+    /// Pools and native prefixes; `own` is filled in from `pod_prefixes` and the nodes.
+    pub pools: Pools,
+    /// The cluster's pods, beside what its Nodes name.
+    pub pod_prefixes: Vec<Prefix>,
+    /// UDP port of tunnel packets.
+    pub tunnel_port: u16,
+    /// In place of a drawn seed, for tests.
+    pub seed: Option<[u8; 16]>,
+}
+
+/// What the disk has kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restored {
+    /// What the controller published last.
+    pub publication: Option<Publication>,
+    /// Allocations.
+    pub allocations: Option<Allocations>,
+    /// Who is trusted.
+    pub trust: Option<TrustState>,
+    /// The own catalog, whole.
+    pub own: Option<CatalogDelta>,
+    /// Peers' catalogs, whole.
+    pub peers: BTreeMap<ClusterId, CatalogDelta>,
+}
+
+/// Something for the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Answer with [`Gateway::kept`] once it is there.
+    Allocations(Allocations),
+    /// What the controller published.
+    Publication(Publication),
+    /// Who is trusted.
+    Trust(TrustState),
+    /// The own catalog.
+    Own(CatalogDelta),
+    /// A peer's; `None`: it is no member any more.
+    Peer(ClusterId, Option<CatalogDelta>),
+}
+
+/// Something for the shell to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// There is a new View.
+    View(Arc<View>),
+    /// Write this.
+    Keep(Keep),
+    /// Send what [`Gateway::poll_frame`] still has, then close the connection.
+    Closed {
+        /// Which.
+        session: SessionId,
+        /// Whom it was with.
+        cluster: ClusterId,
+        /// Why.
+        end: End,
+    },
+}
+
+/// One gateway.
+pub struct Gateway {
+    settings: Settings,
+    keys: Box<dyn Keys + Send>,
+    catalog: Catalog,
+    ledger: Ledger,
+    publication: Option<Publication>,
+    trust: TrustState,
+    reports: BTreeMap<NodeName, (Report, u64)>,
+    sessions: BTreeMap<SessionId, (Session, bool)>,
+    followers: BTreeMap<GatewayName, Follower>,
+    link: Link,
+    clock: ClockWatch,
+    epoch: u64,
+    draws: u64,
+    /// A leader without state first waits this long for a follower that has some.
+    wait_until: Option<u64>,
+    problems: Vec<Problem>,
+    dirty: bool,
+    view: Arc<View>,
+    commands: VecDeque<Command>,
+}
+
+impl Gateway {
+    /// With what the disk has kept. Bad parts of it are left out and told.
+    #[must_use]
+    pub fn new(
+        settings: Settings,
+        restored: Restored,
+        keys: Box<dyn Keys + Send>,
+        now: Now,
+    ) -> Self {
+        let catalog = Catalog::new(settings.cluster.clone());
+        let facts = facts(&settings, &BTreeSet::new());
+        let allocations = restored.allocations.unwrap_or_default();
+        let nothing = Known {
+            facts: &facts,
+            catalog: &catalog,
+            publication: None,
+            allocations: &allocations,
+            gateways: &BTreeMap::new(),
+            frozen_since: None,
+            problems: &[],
+            revision: ViewRevision {
+                instance: settings.instance,
+                number: 0,
+            },
+        };
+        let view = Arc::new(merge::merge(&nothing, now));
+        let blank = allocations.epoch == 0;
+        let mut core = Self {
+            keys,
+            ledger: Ledger::restored(allocations),
+            publication: restored.publication,
+            trust: restored.trust.unwrap_or_default(),
+            reports: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            link: Link::new(now),
+            clock: ClockWatch::default(),
+            epoch: 0,
+            draws: 0,
+            wait_until: blank.then(|| now.mono_ms.saturating_add(leader::WAIT_MS)),
+            problems: Vec::new(),
+            dirty: true,
+            view,
+            commands: VecDeque::new(),
+            catalog,
+            settings,
+        };
+        core.clock.look(now);
+        core.restore(restored.own, restored.peers, now);
+        core.lead(now);
+        core
+    }
+
+    fn restore(
+        &mut self,
+        own: Option<CatalogDelta>,
+        peers: BTreeMap<ClusterId, CatalogDelta>,
+        now: Now,
+    ) {
+        let mut bad = Vec::new();
+        if let Some(Err(refusal)) = own.map(|own| self.catalog.own.take(&own, self.keys.as_ref())) {
+            bad.push((self.settings.cluster.clone(), refusal));
+        }
+        self.catalog.keep_only(&self.members(), now);
+        for (id, whole) in peers {
+            let Some(bundle) = self.trust.bundles.get(&id) else {
+                continue;
+            };
+            let applied = self.catalog.apply(&id, bundle, &whole, self.keys.as_ref());
+            bad.extend(applied.err().map(|refusal| (id, refusal)));
+        }
+        self.problems
+            .extend(bad.into_iter().map(|(id, refusal)| Problem {
+                kind: ProblemKind::BadObject,
+                subject: format!("catalog of {id} on disk"),
+                message: format!("{}; it is fetched again", refusal.message),
+            }));
+    }
+
+    /// Whether this gateway allots and signs.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.settings.leader == self.settings.gateway
+    }
+
+    /// What was configured.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The newest View.
+    #[must_use]
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Every cluster's catalog: for status and for whom to dial.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn allocations(&self) -> &Allocations {
+        self.ledger.in_force()
+    }
+
+    /// Whom this cluster trusts.
+    #[must_use]
+    pub fn trust(&self) -> &TrustState {
+        &self.trust
+    }
+
+    /// Nodes' last words, with when they came on the monotonic clock.
+    #[must_use]
+    pub fn reports(&self) -> &BTreeMap<NodeName, (Report, u64)> {
+        &self.reports
+    }
+
+    /// Sessions that are open.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions
+            .iter()
+            .map(|(id, (session, _))| (*id, session))
+    }
+
+    /// Trusted and not cut off.
+    #[must_use]
+    pub fn members(&self) -> BTreeSet<ClusterId> {
+        let trusted = self.trust.bundles.keys();
+        trusted
+            .filter(|id| !self.trust.revocations.contains_key(*id) && **id != self.settings.cluster)
+            .cloned()
+            .collect()
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// An agent's word about its node and about whose packets it has heard.
+    pub fn report(&mut self, report: Report, now: Now) {
+        for (id, heard) in &report.heard {
+            let age = report.time.since(*heard);
+            if let Some(peer) = self.catalog.peer_mut(id) {
+                let before = peer.life.liveness(now);
+                peer.life.packet(age, now);
+                self.dirty |= peer.life.liveness(now) != before;
+            }
+        }
+        self.note_report(&report);
+        self.reports
+            .insert(report.node.clone(), (report, now.mono_ms));
+    }
+
+    /// When [`Gateway::handle_timeout`] is due, on the monotonic clock; always after `now` once it was called.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Now) -> Option<u64> {
+        let sessions = self.sessions.values().filter_map(|(s, _)| s.poll_timeout());
+        let waits = self.wait_until.filter(|_| self.is_leader());
+        let others = [
+            self.catalog.poll_timeout(now),
+            self.clock.poll_timeout(now),
+            waits,
+            self.followers_timeout(now),
+        ];
+        sessions.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.clock.look(now) {
+            self.dirty = true;
+        }
+        if self.wait_until.is_some_and(|at| at <= now.mono_ms) {
+            self.wait_until = None;
+            self.dirty = true;
+        }
+        let newest = self.catalog.own.held();
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            if let Some((session, _)) = self.sessions.get_mut(&id) {
+                while session.poll_timeout().is_some_and(|at| at <= now.mono_ms) {
+                    session.handle_timeout(newest, now);
+                }
+            }
+            self.drain(id, now);
+        }
+        self.dirty |= self.outdated(now);
+    }
+
+    /// Whether time alone has changed what the View says.
+    fn outdated(&self, now: Now) -> bool {
+        let told = |p: &Problem| p.kind == ProblemKind::ClockJumped;
+        let jump = self.clock.problem(now).is_some() != self.view.problems.iter().any(told);
+        let alive = self.catalog.peers().iter().any(|(id, peer)| {
+            let shown = self.view.peers.get(id).map(|p| p.liveness);
+            shown.is_some_and(|shown| shown != peer.life.liveness(now))
+        });
+        jump || alive
+    }
+
+    /// Draws the consequences of all that was told since the last time.
+    pub fn settle(&mut self, now: Now) {
+        if self.clock.look(now) {
+            self.dirty = true;
+        }
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        self.problems.retain(|p| p.subject.ends_with(" on disk"));
+        if self.is_leader() {
+            self.lead_on(now);
+        }
+        self.see(now);
+        let own = &self.catalog.own;
+        for (session, _) in self.sessions.values_mut() {
+            session.serve(own);
+        }
+    }
+
+    /// Makes the View, and tells of it when it says something new.
+    fn see(&mut self, now: Now) {
+        let facts = facts(&self.settings, &self.members());
+        let mut problems = self.problems.clone();
+        problems.extend(self.catalog.problems());
+        problems.extend(self.clock.problem(now));
+        let gateways = self.gateway_nodes();
+        let known = Known {
+            facts: &facts,
+            catalog: &self.catalog,
+            publication: self.publication.as_ref(),
+            allocations: self.ledger.in_force(),
+            gateways: &gateways,
+            frozen_since: self.frozen_since(),
+            problems: &problems,
+            revision: self.view.revision,
+        };
+        let mut next = merge::merge(&known, now);
+        if same(&next, &self.view) {
+            return;
+        }
+        next.revision.number = self.view.revision.number.saturating_add(1);
+        self.view = Arc::new(next);
+        self.commands.push_back(Command::View(self.view.clone()));
+    }
+
+    /// Own gateways and their nodes: a gateway runs where its outer address is.
+    fn gateway_nodes(&self) -> BTreeMap<GatewayName, NodeName> {
+        let mut nodes = BTreeMap::new();
+        let publication = self.publication.iter();
+        let known: Vec<_> = publication.flat_map(|p| &p.exports.nodes).collect();
+        for (name, address) in self.own_gateways() {
+            let node = known
+                .iter()
+                .find(|(_, node)| node.addresses.contains(&address.tunnel));
+            nodes.extend(node.map(|(node, _)| (name, (*node).clone())));
+        }
+        nodes.insert(self.settings.gateway.clone(), self.settings.node.clone());
+        nodes
+    }
+
+    /// 32 bytes that were not given out before.
+    fn draw(&mut self) -> [u8; 32] {
+        self.draws = self.draws.saturating_add(1);
+        sha256(&[&self.settings.random, &self.draws.to_be_bytes()]).0
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        self.commands.push_back(Command::Keep(keep));
+    }
+}
+
+fn facts(settings: &Settings, members: &BTreeSet<ClusterId>) -> Facts {
+    let plain = |id: &&ClusterId| {
+        let listed = settings.plain.get(*id).copied();
+        listed.unwrap_or(settings.plain_default)
+    };
+    Facts {
+        cluster: settings.cluster.clone(),
+        cluster_set: settings.cluster_set.clone(),
+        plain_with: members.iter().filter(plain).cloned().collect(),
+        vip_pool: settings.pools.vips.clone(),
+        mapping_pool: settings.pools.mappings.clone(),
+        tunnel_port: settings.tunnel_port,
+    }
+}
+
+/// Whether two Views say the same: when a peer was heard last is no news while it is alive.
+fn same(a: &View, b: &View) -> bool {
+    let blank = |view: &View| -> View {
+        let mut view = view.clone();
+        for peer in view.peers.values_mut() {
+            peer.heard = None;
+        }
+        view
+    };
+    blank(a) == blank(b)
+}
+
+/// Unix seconds.
+fn unix_secs(at: Timestamp) -> u64 {
+    at.0 / 1_000
+}

@@ -1,0 +1,108 @@
+//! Pure: the follower's part: it takes what the leader alone writes, serves it alike, and says since when there
+//! has been no leader.
+
+use std::collections::BTreeMap;
+
+use causeway_proto::model::{
+    FollowHello, FollowState, GatewayAddress, GatewayName, Part, PartKey, Timestamp,
+};
+
+use super::{Gateway, Keep};
+use causeway_gateway::allot::Ledger;
+use causeway_gateway::now::Now;
+
+/// The connection to the leader.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    /// Since when it is gone.
+    down: Option<Timestamp>,
+}
+
+impl Link {
+    pub fn new(now: Now) -> Self {
+        Self {
+            down: Some(now.wall),
+        }
+    }
+}
+
+impl Gateway {
+    /// What this follower says first to the leader.
+    #[must_use]
+    pub fn follow_hello(&self) -> FollowHello {
+        let held = self.ledger.in_force();
+        let cut = self.catalog.own.held().map_or(0, |h| h.revision.epoch);
+        FollowHello {
+            gateway: self.settings.gateway.clone(),
+            epoch: self.epoch.max(held.epoch).max(cut),
+            instance: self.settings.instance,
+            node: self.settings.node.clone(),
+            address: self.settings.address.clone(),
+            allocations: (held.epoch > 0).then(|| held.clone()),
+            trust: (self.trust.version > 0).then(|| self.trust.clone()),
+        }
+    }
+
+    /// Takes what the leader sent. True: acknowledge it once all that [`Gateway::poll`] wants kept is on disk. False:
+    /// it comes from a leadership that is over.
+    pub fn follow(&mut self, state: FollowState, now: Now) -> bool {
+        if self.is_leader() || state.epoch < self.ledger.in_force().epoch {
+            return false;
+        }
+        if state.epoch > self.epoch {
+            self.epoch = state.epoch;
+        }
+        if let Some(publication) = state.publication
+            && self.publication.as_ref() != Some(&publication)
+        {
+            self.publication = Some(publication.clone());
+            self.keep(Keep::Publication(publication));
+        }
+        if let Some(allocations) = state.allocations
+            && allocations != *self.ledger.in_force()
+        {
+            self.ledger = Ledger::restored(allocations.clone());
+            self.keep(Keep::Allocations(allocations));
+        }
+        if let Some(trust) = state.trust
+            && trust != self.trust
+        {
+            self.trusted(trust, now);
+        }
+        if let Some(whole) = state.catalog {
+            match self.catalog.own.take(&whole, self.keys.as_ref()) {
+                Ok(true) => self.keep(Keep::Own(whole)),
+                Ok(false) => {}
+                Err(_) => return false,
+            }
+        }
+        for report in state.reports {
+            self.report(report, now);
+        }
+        self.dirty = true;
+        true
+    }
+
+    /// The connection to the leader came or went.
+    pub fn leader_link(&mut self, up: bool, now: Now) {
+        let down = (!up).then_some(now.wall);
+        // Frozen since it first was gone.
+        self.link.down = match (self.link.down, down) {
+            (Some(since), Some(_)) => Some(since),
+            (_, down) => down,
+        };
+        self.dirty = true;
+    }
+
+    pub(super) fn frozen_since(&self) -> Option<Timestamp> {
+        self.link.down.filter(|_| !self.is_leader())
+    }
+
+    /// Own gateways, as the signed catalog says.
+    pub(super) fn own_gateways(&self) -> BTreeMap<GatewayName, GatewayAddress> {
+        match self.catalog.own.content(&PartKey::Cluster) {
+            Some(Part::Cluster(part)) => part.gateways.clone(),
+            _ => BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Pure: the leader's part: allotting, waiting for an acknowledgement, cutting revisions, and telling followers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causeway_proto::limits::{LEASE_MS, PREFIXES_PER_CLUSTER};
+use causeway_proto::model::{
+    ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Part, PartKey,
+    Prefix, Publication, Report, TrustState,
+};
+
+use super::{Gateway, Keep, facts, unix_secs};
+use causeway_gateway::allot::{self, PeerWants, Pools};
+use causeway_gateway::catalog::{Local, parts};
+use causeway_gateway::now::Now;
+
+/// How long a leader without state waits for a follower that has some.
+pub(super) const WAIT_MS: u64 = 1_500;
+/// Above this no clock and no leadership comes: a peer that claims it lies.
+const GREATEST_EPOCH: u64 = 1 << 48;
+
+/// One follower, as the leader knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Follower {
+    hello: FollowHello,
+    /// Since when its connection is gone, on the monotonic clock.
+    gone: Option<u64>,
+    sequence: u64,
+    /// Sent and not acknowledged: its number, and the allocations in it.
+    open: Option<(u64, (u64, u64))>,
+    /// What it was sent last; compared to find what changed.
+    sent: Option<FollowState>,
+    reports: BTreeMap<causeway_proto::model::NodeName, Report>,
+}
+
+impl Gateway {
+    /// Takes up the leadership, if it is this gateway's.
+    pub(super) fn lead(&mut self, now: Now) {
+        if !self.is_leader() {
+            return;
+        }
+        let cut = self.catalog.own.held().map_or(0, |h| h.revision.epoch);
+        let own = self.ledger.newest().epoch.max(cut).max(self.epoch);
+        self.epoch = allot::next_epoch(own, 0, 0, unix_secs(now.wall));
+    }
+
+    /// Somebody has seen this epoch of this cluster; a leader's is above it.
+    pub(super) fn seen_epoch(&mut self, epoch: u64) {
+        if !self.is_leader() {
+            self.epoch = self.epoch.max(epoch);
+            return;
+        }
+        let mine = self.catalog.own.held().map_or(0, |h| h.revision.epoch);
+        if epoch >= self.epoch.max(1) && epoch > mine && epoch < GREATEST_EPOCH {
+            self.epoch = epoch.saturating_add(1);
+            self.dirty = true;
+        }
+    }
+
+    /// The controller's word, whole. False: this gateway is not the leader.
+    pub fn publish(&mut self, publication: Publication) -> bool {
+        if !self.is_leader() {
+            return false;
+        }
+        if self.publication.as_ref() != Some(&publication) {
+            self.publication = Some(publication.clone());
+            self.keep(Keep::Publication(publication));
+            self.dirty = true;
+        }
+        true
+    }
+
+    /// Who is trusted, as changed by an operator or a join; the version counts up by itself. False: this gateway
+    /// is not the leader.
+    pub fn set_trust(&mut self, mut trust: TrustState, now: Now) -> bool {
+        if !self.is_leader() {
+            return false;
+        }
+        trust.version = self.trust.version;
+        if trust != self.trust {
+            trust.version = trust.version.saturating_add(1);
+            self.trusted(trust, now);
+        }
+        true
+    }
+
+    pub(super) fn trusted(&mut self, trust: TrustState, now: Now) {
+        let before = self.members();
+        self.trust = trust.clone();
+        self.keep(Keep::Trust(trust));
+        let members = self.members();
+        self.catalog.keep_only(&members, now);
+        let cut_off = self.trust.revocations.clone();
+        let revoked = |id: &ClusterId| cut_off.contains_key(id);
+        self.close_all(ByeReason::Revoked, "cut off", now, revoked);
+        let out = |id: &ClusterId| !members.contains(id);
+        self.close_all(ByeReason::Left, "no member any more", now, out);
+        for gone in before.difference(&members) {
+            self.keep(Keep::Peer(gone.clone(), None));
+        }
+        self.dirty = true;
+    }
+
+    /// The disk has allocations of this stamp.
+    pub fn kept(&mut self, epoch: u64, version: u64) {
+        self.dirty |= self.ledger.ack_disk(epoch, version);
+    }
+
+    /// The controller's store has allocations of this stamp.
+    pub fn kept_elsewhere(&mut self, epoch: u64, version: u64) {
+        self.dirty |= self.ledger.ack_elsewhere(epoch, version);
+    }
+
+    /// A follower has connected.
+    pub fn follower_up(&mut self, hello: FollowHello, now: Now) {
+        let name = hello.gateway.clone();
+        self.seen_epoch(hello.epoch);
+        if let Some(theirs) = &hello.allocations {
+            self.seen_epoch(theirs.epoch);
+            let ours = self.ledger.newest();
+            if (theirs.epoch, theirs.version) > (ours.epoch, ours.version) {
+                self.ledger = allot::Ledger::restored(theirs.clone());
+            }
+        }
+        if let Some(trust) = hello.trust.clone()
+            && trust.version > self.trust.version
+        {
+            self.trusted(trust, now);
+        }
+        self.wait_until = None;
+        self.ledger.follower(&name, true);
+        let follower = Follower {
+            hello,
+            gone: None,
+            sequence: 0,
+            open: None,
+            sent: None,
+            reports: BTreeMap::new(),
+        };
+        self.followers.insert(name, follower);
+        self.dirty = true;
+    }
+
+    /// A follower's disk has what was sent under this number.
+    pub fn follower_ack(&mut self, name: &GatewayName, sequence: u64) {
+        let Some(follower) = self.followers.get_mut(name) else {
+            return;
+        };
+        if let Some((open, (epoch, version))) = follower.open
+            && open == sequence
+        {
+            follower.open = None;
+            self.dirty |= self.ledger.ack_elsewhere(epoch, version);
+        }
+    }
+
+    /// A follower's connection is gone.
+    pub fn follower_down(&mut self, name: &GatewayName, now: Now) {
+        if let Some(follower) = self.followers.get_mut(name) {
+            follower.gone = Some(now.mono_ms);
+        }
+        self.ledger.follower(name, false);
+        self.dirty = true;
+    }
+
+    /// What a follower is to be sent now, if anything. One at a time: the next after its acknowledgement.
+    pub fn poll_follow(&mut self, name: &GatewayName, now: Now) -> Option<FollowState> {
+        let follower = self.followers.get_mut(name)?;
+        if follower.open.is_some() || follower.gone.is_some() {
+            return None;
+        }
+        let allocations = self.ledger.newest();
+        let before = follower.sent.as_ref();
+        let differs = |same: Option<bool>| !same.unwrap_or(false);
+        let newest = self.catalog.own.held();
+        let had = before
+            .and_then(|s| s.catalog.as_ref())
+            .map(|c| c.header.header.revision);
+        let catalog = (newest.map(|h| h.revision) != had).then(|| self.catalog.own.snapshot());
+        let state = FollowState {
+            sequence: follower.sequence.saturating_add(1),
+            leader: self.settings.gateway.clone(),
+            epoch: self.epoch,
+            time: now.wall,
+            publication: self
+                .publication
+                .clone()
+                .filter(|p| differs(before.map(|s| s.publication.as_ref() == Some(p)))),
+            allocations: Some(allocations.clone())
+                .filter(|a| differs(before.map(|s| s.allocations.as_ref() == Some(a)))),
+            trust: Some(self.trust.clone())
+                .filter(|t| differs(before.map(|s| s.trust.as_ref() == Some(t)))),
+            catalog: catalog.flatten(),
+            reports: std::mem::take(&mut follower.reports)
+                .into_values()
+                .collect(),
+            gateways: BTreeMap::new(),
+        };
+        let empty = state.publication.is_none()
+            && state.allocations.is_none()
+            && state.trust.is_none()
+            && state.catalog.is_none()
+            && state.reports.is_empty();
+        if empty && before.is_some() {
+            return None;
+        }
+        let stamp = (allocations.epoch, allocations.version);
+        follower.sequence = state.sequence;
+        follower.open = Some((state.sequence, stamp));
+        let sent = follower.sent.get_or_insert_with(|| state.clone());
+        sent.publication = state.publication.clone().or(sent.publication.take());
+        sent.allocations = state.allocations.clone().or(sent.allocations.take());
+        sent.trust = state.trust.clone().or(sent.trust.take());
+        sent.catalog = state.catalog.clone().or(sent.catalog.take());
+        sent.reports.clear();
+        Some(state)
+    }
+
+    /// Followers learn what agents say to the leader.
+    pub(super) fn note_report(&mut self, report: &Report) {
+        for follower in self.followers.values_mut() {
+            if follower.gone.is_none() && follower.hello.node != report.node {
+                follower.reports.insert(report.node.clone(), report.clone());
+            }
+        }
+    }
+
+    /// When a follower that is gone is listed no more.
+    pub(super) fn followers_timeout(&self, now: Now) -> Option<u64> {
+        let gone = self.followers.values().filter_map(|f| f.gone);
+        let due = gone.map(|at| at.saturating_add(LEASE_MS));
+        due.filter(|at| *at > now.mono_ms).min()
+    }
+
+    /// Own gateways as peers are told. A follower that is gone stays while its node's agent is heard: packets need
+    /// no gateway process.
+    pub(super) fn listed_gateways(&self, now: Now) -> BTreeMap<GatewayName, GatewayAddress> {
+        let there = |f: &&Follower| {
+            let node = self.reports.get(&f.hello.node);
+            let node_heard = node.is_some_and(|(_, at)| now.age(*at) < LEASE_MS);
+            f.gone.is_none_or(|at| now.age(at) < LEASE_MS) || node_heard
+        };
+        let followers = self.followers.values().filter(there);
+        let mut all: BTreeMap<_, _> = followers
+            .map(|f| (f.hello.gateway.clone(), f.hello.address.clone()))
+            .collect();
+        let me = (self.settings.gateway.clone(), self.settings.address.clone());
+        all.extend([me]);
+        all
+    }
+
+    /// The prefixes of the own pods: those configured, and those of the nodes that lie outside them.
+    fn own_prefixes(&self) -> Vec<Prefix> {
+        let nodes = self
+            .publication
+            .iter()
+            .flat_map(|p| p.exports.nodes.values());
+        let named = nodes.flat_map(|n| &n.pod_prefixes);
+        let all: BTreeSet<Prefix> = self
+            .settings
+            .pod_prefixes
+            .iter()
+            .chain(named)
+            .copied()
+            .collect();
+        let inside = |p: &Prefix| {
+            let mut others = all.iter();
+            others.any(|o| o.bits() < p.bits() && o.contains(p.base()))
+        };
+        let outermost = all.iter().filter(|p| !inside(p)).copied();
+        outermost.take(PREFIXES_PER_CLUSTER).collect()
+    }
+
+    fn wants(&self) -> BTreeMap<ClusterId, PeerWants> {
+        let each = self.catalog.peers().iter().map(|(id, peer)| {
+            let part = peer.cluster_part();
+            let wants = PeerWants {
+                prefixes: part.map_or_else(Vec::new, |p| p.prefixes.clone()),
+                services: peer
+                    .namespaces()
+                    .flat_map(|n| n.services.keys().cloned())
+                    .collect(),
+            };
+            (id.clone(), wants)
+        });
+        each.collect()
+    }
+
+    /// Allots, and cuts a revision of what is in force.
+    pub(super) fn lead_on(&mut self, now: Now) {
+        if self.wait_until.is_some() {
+            return;
+        }
+        let random = self.draw();
+        let prefixes = self.own_prefixes();
+        // What is pending is settled first: the next allotment starts from it.
+        if self.ledger.pending().is_none() {
+            let pools = Pools {
+                own: prefixes.clone(),
+                ..self.settings.pools.clone()
+            };
+            let mut held = self.ledger.newest().clone();
+            held.epoch = self.epoch;
+            held.seed = self.settings.seed.unwrap_or(held.seed);
+            let wants = self.wants();
+            let nothing = Default::default();
+            let exports = self.publication.as_ref().map_or(&nothing, |p| &p.exports);
+            let (mut next, problems) =
+                allot::allot(exports, &wants, &held, &pools, now.wall, &random);
+            // Before the controller has spoken nothing of services and workloads is freed.
+            if self.publication.is_none() {
+                next.vips.clone_from(&held.vips);
+                next.identities.clone_from(&held.identities);
+                next.rings.clone_from(&held.rings);
+                next.salts.clone_from(&held.salts);
+            }
+            self.problems.extend(problems);
+            if self.ledger.propose(next.clone()) {
+                self.keep(Keep::Allocations(next));
+            }
+        }
+        self.cut(&prefixes, now);
+    }
+
+    fn cut(&mut self, prefixes: &[Prefix], now: Now) {
+        let allocations = self.ledger.in_force();
+        let Some(publication) = &self.publication else {
+            return;
+        };
+        if allocations.epoch == 0 {
+            return;
+        }
+        let gateways = self.listed_gateways(now);
+        let plain_with = facts(&self.settings, &self.members()).plain_with;
+        let local = Local {
+            exports: &publication.exports,
+            allocations,
+            trust: &self.trust,
+            gateways: &gateways,
+            prefixes,
+            plain_with: &plain_with,
+        };
+        let before: BTreeMap<PartKey, Part> = self.catalog.own.contents();
+        let content = parts(local, &before);
+        let (salts, epoch) = (allocations.salts.clone(), allocations.epoch);
+        let keys = self.keys.as_ref();
+        let (cut, problems) = self.catalog.own.cut(content, &salts, epoch, now, keys);
+        self.problems.extend(problems);
+        if cut && let Some(whole) = self.catalog.own.snapshot() {
+            self.keep(Keep::Own(whole));
+        }
+    }
+}
