@@ -266,6 +266,8 @@ pub mod flow_flags {
     pub const REPLIED: u16 = 1;
     /// TCP FIN or RST was seen.
     pub const CLOSING: u16 = 2;
+    /// Stands in `half4`.
+    pub const HALF: u16 = 4;
 }
 
 /// The IPv4 bytes of a 16-byte address (its last four).

@@ -1,0 +1,26 @@
+//! The programs' logic. Pure: [`parse`]. Shell, in the kernel: all else. Entry points are in `main.rs`; each calls a
+//! function returning `Result<Action, DropReason>`, which [`verdict::finish`] alone turns into a TC code and counts.
+//!
+//! Walk (numbers as in the README's picture): [`pod::ingress`] takes what a pod sends; [`tunnel::ingress`] what the
+//! tunnel device brings; [`walk`] is the order of their steps; [`backend::choose`], [`backend::take`] and
+//! [`client::arrive`] are the end-node steps; [`guard::ingress`]
+//! stands at the uplink.
+#![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+pub mod backend;
+pub mod client;
+pub mod flow;
+pub mod guard;
+pub mod icmp;
+pub mod lookup;
+pub mod maps;
+pub mod parse;
+pub mod pod;
+pub mod reject;
+pub mod rewrite;
+pub mod send;
+pub mod skb;
+pub mod tunnel;
+pub mod verdict;
+pub mod walk;

@@ -1,0 +1,211 @@
+//! Shell: the decisions that are lookups: which pool, mapping, ring stages, next hop.
+
+use causeway_abi::{
+    Backend, Config, DropReason, Frontend, FrontendKey4, MAC_NONE, NO_ORDINAL, OrdinalKey,
+    ReverseKey4, Route, Vni, config_flags, faults, limits::ROUTE_GATEWAYS, protocol, route_flags,
+    v4,
+};
+
+use crate::{
+    maps::{self, hidden},
+    parse::Kind,
+    skb::Packet,
+};
+
+/// Whether an address is of the VIP pool.
+#[inline(always)]
+#[must_use]
+pub fn is_vip(config: &Config, address: [u8; 4]) -> bool {
+    u32::from_ne_bytes(address) & u32::from_ne_bytes(config.vip_mask)
+        == u32::from_ne_bytes(config.vip_base)
+}
+
+/// Whether an address is one of ours to translate: VIP pool, mapping pool, native prefixes.
+#[inline(always)]
+#[must_use]
+pub fn covers(config: &Config, address: [u8; 4]) -> bool {
+    let number = u32::from_be_bytes(address);
+    is_vip(config, address)
+        || (number >= u32::from_be_bytes(config.mapping_low)
+            && number <= u32::from_be_bytes(config.mapping_high))
+        || (config.flags & config_flags::NATIVE != 0 && maps::map_out(address).is_some())
+}
+
+/// `address` moved from its prefix to the prefix of the same length at `base`.
+#[inline(always)]
+#[must_use]
+pub const fn moved(address: [u8; 4], base: &[u8; 16], bits: u32) -> [u8; 4] {
+    let mask = if bits == 0 {
+        0
+    } else {
+        u32::MAX << ((32 - bits) & 31)
+    };
+    ((u32::from_be_bytes(v4(base)) & mask) | (u32::from_be_bytes(address) & !mask)).to_be_bytes()
+}
+
+/// A peer's address as it appears here.
+#[inline(always)]
+#[must_use]
+pub fn mapped_in(peer: u16, address: [u8; 4]) -> Option<[u8; 4]> {
+    let mapping = maps::map_in(peer, address)?;
+    Some(moved(address, &mapping.base, mapping.bits))
+}
+
+/// An address of ours in its owner's numbering, and the owner.
+#[inline(always)]
+pub fn mapped_out(address: [u8; 4]) -> Result<(u16, [u8; 4]), DropReason> {
+    let mapping = maps::map_out(address).ok_or(DropReason::NoMapping)?;
+    Ok((mapping.peer, moved(address, &mapping.base, mapping.bits)))
+}
+
+/// What the clients here call the address that a peer calls `theirs`: our VIP for its VIP, or a mapped address.
+#[inline(always)]
+#[must_use]
+pub fn seen_here(config: &Config, peer: u16, theirs: [u8; 4]) -> Option<[u8; 4]> {
+    if peer == 0 && is_vip(config, theirs) {
+        return Some(theirs);
+    }
+    let key = ReverseKey4 {
+        peer: u32::from(peer).to_be_bytes(),
+        vip: theirs,
+    };
+    if let Some(reverse) = maps::reverse(&key) {
+        return Some(v4(&reverse.vip));
+    }
+    mapped_in(peer, theirs)
+}
+
+/// The key of what this packet dials. Echo is keyed without a port.
+#[inline(always)]
+#[must_use]
+pub fn dialled(packet: &Packet, address: [u8; 4]) -> FrontendKey4 {
+    let port = if packet.ip.protocol == protocol::ICMP {
+        [0; 2]
+    } else {
+        packet.transport.destination_port
+    };
+    FrontendKey4 {
+        address,
+        port,
+        protocol: packet.ip.protocol,
+        reserved: 0,
+    }
+}
+
+/// May this packet open anything? An answer or an error never does.
+#[inline(always)]
+#[must_use]
+pub const fn opens(packet: &Packet) -> bool {
+    matches!(
+        packet.transport.kind,
+        Kind::Tcp | Kind::Udp | Kind::EchoRequest
+    )
+}
+
+/// Stage two's answer: where to, and the two names for the MACs.
+#[derive(Clone, Copy)]
+pub struct Chosen {
+    pub current: &'static Backend,
+    /// [`MAC_NONE`] if none.
+    pub previous: [u8; 6],
+}
+
+/// Stage two: the endpoint for a flow hash.
+#[inline(always)]
+pub fn stage_two(frontend: &Frontend, hash: u32) -> Result<Chosen, DropReason> {
+    let slot = maps::slot(frontend.stage_two, hash);
+    if slot.current == NO_ORDINAL {
+        return Err(DropReason::NobodyReady);
+    }
+    let key = |ordinal| OrdinalKey {
+        port_id: frontend.port_id,
+        ordinal,
+        reserved: 0,
+    };
+    let current = maps::backend(&key(slot.current)).ok_or(DropReason::DanglingId)?;
+    let previous = if slot.previous == NO_ORDINAL {
+        None
+    } else {
+        maps::backend(&key(slot.previous))
+    };
+    Ok(Chosen {
+        current,
+        previous: previous.map_or(MAC_NONE, |backend| backend.name),
+    })
+}
+
+/// The next hop towards a peer.
+#[derive(Clone, Copy)]
+pub struct Hop {
+    pub node: [u8; 4],
+    pub number: u16,
+    /// Straight to the peer: it comes from us. Else towards it, by a gateway of ours.
+    pub straight: bool,
+}
+
+impl Hop {
+    /// The VNI for this hop.
+    #[inline(always)]
+    #[must_use]
+    pub const fn vni(&self, first: bool, reply: bool) -> Vni {
+        Vni {
+            number: self.number,
+            from: self.straight,
+            first,
+            reply,
+            passed_on: false,
+            probe: false,
+        }
+    }
+}
+
+/// Finds the next hop: straight from a gateway node, or for replies where the peer takes them so.
+#[inline(always)]
+pub fn hop(config: &Config, peer: u16, hash: u32, reply: bool) -> Result<Hop, DropReason> {
+    let route = maps::route(&u32::from(peer)).ok_or(DropReason::NoRoute)?;
+    let gateway = config.flags & config_flags::GATEWAY != 0;
+    let direct = reply
+        && route.flags & route_flags::DIRECT_REPLY != 0
+        && config.faults & faults::DIRECT_REPLY == 0;
+    if gateway || direct {
+        if let Some(node) = pick(&route.peer_gateways, route.peer_gateway_count, hash) {
+            return Ok(Hop {
+                node,
+                number: route.their_number,
+                straight: true,
+            });
+        }
+        if gateway {
+            return Err(DropReason::NoRoute);
+        }
+    }
+    let node =
+        pick(&route.own_gateways, route.own_gateway_count, hash).ok_or(DropReason::NoRoute)?;
+    Ok(Hop {
+        node,
+        number: peer,
+        straight: false,
+    })
+}
+
+/// The number under which a peer knows us.
+#[inline(always)]
+pub fn their_number(peer: u16) -> Result<u16, DropReason> {
+    let route: &Route = maps::route(&u32::from(peer)).ok_or(DropReason::NoRoute)?;
+    Ok(route.their_number)
+}
+
+#[inline(always)]
+fn pick(list: &[[u8; 16]; ROUTE_GATEWAYS], count: u16, hash: u32) -> Option<[u8; 4]> {
+    let count = u32::from(count).min(ROUTE_GATEWAYS as u32);
+    if count == 0 {
+        return None;
+    }
+    // Hidden from the compiler, which would drop a check that the verifier needs.
+    let index = hidden(u64::from(hash % count)) as usize;
+    if index >= ROUTE_GATEWAYS {
+        return None;
+    }
+    // SAFETY: within the list, just checked.
+    Some(v4(unsafe { &*list.as_ptr().add(index) }))
+}

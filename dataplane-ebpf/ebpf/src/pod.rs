@@ -1,0 +1,310 @@
+//! Shell: what a pod sends. Its requests choose a cluster once; its answers go straight back by their entry.
+
+use aya_ebpf::programs::TcContext;
+use causeway_abi::{
+    Config, DropReason, Flow, FlowKey4, FlowKind, MAC_NONE, NO_ORDINAL, OrdinalKey, Vni,
+    backend_flags, faults, flow_hash, frontend_flags, protocol, stage_one_hash, v4,
+};
+
+use crate::{
+    backend::Arrival,
+    client::{self, Home},
+    flow::{self, Found},
+    lookup, maps,
+    parse::{ETHERNET, Ipv4, Kind},
+    reject,
+    rewrite::{self, Change},
+    send::{self, Outer},
+    skb::{self, Packet},
+    verdict::Action,
+    walk::{self, Next},
+};
+
+/// No service's counters.
+const NO_SERVICE: u32 = u32::MAX;
+
+/// tcx ingress of a pod-side port.
+#[inline(always)]
+pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
+    if !skb::is_ipv4(ctx) {
+        return Ok(Action::Pass);
+    }
+    let (Some(config), Some(ip)) = (maps::config(), skb::header(ctx)) else {
+        return Ok(Action::Pass);
+    };
+    if ip.protocol == protocol::UDP
+        && config.faults & faults::POD_CHECK == 0
+        && to_tunnel(ctx, config, &ip)
+    {
+        return Err(DropReason::PodToTunnelPort);
+    }
+    if !lookup::covers(config, ip.destination) {
+        return Ok(Action::Pass);
+    }
+    match walk::from_pod(ctx, config, &ip) {
+        Err(reason) => reject::to_pod(ctx, config, reason),
+        done => done,
+    }
+}
+
+/// To the tunnel's UDP port, whatever the address: only gateways and agents may.
+#[inline(always)]
+fn to_tunnel(ctx: &TcContext, config: &Config, ip: &Ipv4) -> bool {
+    let at = ETHERNET + ip.header_length() + 2;
+    let later_fragment = u16::from_be_bytes(ip.fragment) & 0x1fff != 0;
+    !later_fragment
+        && ctx
+            .load::<[u8; 2]>(at as usize)
+            .is_ok_and(|port| port == config.tunnel_port)
+}
+
+/// Is it the port's own pod, and what does it want?
+#[inline(never)]
+pub fn examine(
+    ctx: &TcContext,
+    config: &Config,
+    ip: &Ipv4,
+    entry: &mut Option<Found>,
+) -> Result<Next, DropReason> {
+    ip.check(ctx.len().saturating_sub(ETHERNET))?;
+    let port = maps::port(&skb::ifindex(ctx)).ok_or(DropReason::UnknownPort)?;
+    if ip.source != v4(&port.address) && config.faults & faults::POD_CHECK == 0 {
+        return Err(DropReason::SpoofedSource);
+    }
+    let packet = skb::packet(ctx, *ip)?;
+    maps::scratch()?.identity = port.identity;
+    if packet.transport.kind == Kind::IcmpError {
+        return Ok(Next::Complain);
+    }
+    rewrite::clamp_mss(ctx, packet, u32::from(config.mss))?;
+    if !lookup::is_vip(config, ip.destination) {
+        *entry = flow::find(&packet.outgoing_key(FlowKind::Backend));
+        if entry.is_some() {
+            return Ok(Next::Answer);
+        }
+    }
+    if lookup::opens(packet) {
+        Ok(Next::Dial)
+    } else {
+        Err(DropReason::NoFlow)
+    }
+}
+
+/// The pod answers: its entry knows as whom, and its peer's client where.
+#[inline(never)]
+pub fn answer(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet,
+    found: &Found,
+) -> Result<Action, DropReason> {
+    let identity = maps::scratch()?.identity;
+    let flow = *found.flow();
+    flow::answer_seen(
+        &packet.outgoing_key(FlowKind::Backend),
+        found,
+        packet,
+        skb::now(),
+    )?;
+    let (peer, client) = lookup::mapped_out(packet.ip.destination)?;
+    if peer != flow.peer {
+        return Err(DropReason::NoFlow);
+    }
+    if peer == 0
+        && let Some(pod) = maps::pod(&client)
+    {
+        maps::scratch()?.home = Home {
+            source: flow.address,
+            destination: client,
+            source_port: flow.port,
+            peer,
+        };
+        return client::arrive(ctx, config, packet, pod);
+    }
+    let outer = answer_outer(config, &flow, client, identity)?;
+    let mut change = Change {
+        source: flow.address,
+        destination: client,
+        source_port: flow.port,
+        ..Change::none(packet)
+    };
+    if config.faults & faults::REPLY_REWRITE != 0 {
+        change = Change {
+            destination: client,
+            ..Change::none(packet)
+        };
+    }
+    rewrite::apply(ctx, packet, &change)?;
+    send::tunnel(ctx, config, &outer)
+}
+
+/// The way of an answer: to the client's node in the own cluster, else towards the peer.
+#[inline(always)]
+pub fn answer_outer(
+    config: &Config,
+    flow: &Flow,
+    client: [u8; 4],
+    identity: u16,
+) -> Result<Outer, DropReason> {
+    if flow.peer == 0 {
+        let place = maps::place(client).ok_or(DropReason::NoPlace)?;
+        let vni = Vni {
+            from: true,
+            reply: true,
+            ..Vni::default()
+        };
+        return Ok(Outer::hashed(v4(&place.node), vni, identity, flow.hash));
+    }
+    let hop = lookup::hop(config, flow.peer, flow.hash, true)?;
+    Ok(Outer::hashed(
+        hop.node,
+        hop.vni(false, true),
+        identity,
+        flow.hash,
+    ))
+}
+
+/// The pod dials a VIP or a mapped address, or goes on with what it dialled.
+#[inline(never)]
+pub fn dial(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+    let identity = maps::scratch()?.identity;
+    let key = packet.outgoing_key(FlowKind::Client);
+    let now = skb::now();
+    let pinned = config.faults & faults::PIN == 0;
+    let first = match flow::find(&key) {
+        Some(found) if pinned && flow::binds(&found, packet, now) => {
+            let flow = &mut maps::scratch()?.flow;
+            *flow = *found.flow();
+            maps::count_sent(flow.service, packet.length, false);
+            let first = flow::is_first(Some(&found), packet);
+            flow::opener_seen(&key, &found, packet, now)?;
+            first
+        }
+        before => {
+            open(config, packet, &key, &before)?;
+            flow::is_first(None, packet)
+        }
+    };
+    let flow = &maps::scratch()?.flow;
+    if flow.peer == 0 {
+        maps::scratch()?.first = u16::from(first);
+        return Ok(Next::Own);
+    }
+    let hop = lookup::hop(config, flow.peer, flow.hash, false)?;
+    rewrite::apply(
+        ctx,
+        packet,
+        &Change {
+            destination: flow.address,
+            ..Change::none(packet)
+        },
+    )?;
+    send::tunnel(
+        ctx,
+        config,
+        &Outer::hashed(hop.node, hop.vni(first, false), identity, flow.hash),
+    )
+    .map(|_| Next::Tunnel)
+}
+
+/// Stage one, or the owner of a mapped address; kept in a new entry.
+#[inline(never)]
+fn open(
+    config: &Config,
+    packet: &Packet,
+    key: &FlowKey4,
+    before: &Option<Found>,
+) -> Result<(), DropReason> {
+    let dialled = packet.ip.destination;
+    let now = skb::now();
+    let flow = &mut maps::scratch()?.flow;
+    *flow = Flow {
+        service: NO_SERVICE,
+        started: now,
+        seen: now,
+        ..Flow::default()
+    };
+    let mut affinity = false;
+    if lookup::is_vip(config, dialled) {
+        let frontend =
+            maps::frontend(&lookup::dialled(packet, dialled)).ok_or(DropReason::NoFrontend)?;
+        affinity = frontend.affinity_secs != 0;
+        let hash = stage_one_hash(&config.hash_seed, &packet.tuple(dialled, affinity));
+        let slot = maps::slot(frontend.stage_one, hash);
+        if slot.current == NO_ORDINAL {
+            return Err(DropReason::NobodyReady);
+        }
+        let ordinal = OrdinalKey {
+            port_id: frontend.port_id,
+            ordinal: slot.current,
+            reserved: 0,
+        };
+        let member = maps::member(&ordinal).ok_or(DropReason::DanglingId)?;
+        (flow.peer, flow.address, flow.service) = (member.peer, v4(&member.vip), frontend.service);
+    } else {
+        (flow.peer, flow.address) = lookup::mapped_out(dialled)?;
+    }
+    flow.hash = flow_hash(&config.hash_seed, &packet.tuple(flow.address, affinity));
+    maps::count_sent(flow.service, packet.length, true);
+    flow::open(key, flow, *before)
+}
+
+/// The own cluster was chosen: stage two here, the client appearing under the self-map.
+#[inline(never)]
+pub fn own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+    let scratch = maps::scratch()?;
+    let (flow, identity, first) = (&scratch.flow, scratch.identity, scratch.first != 0);
+    let client = lookup::mapped_in(0, packet.ip.source).ok_or(DropReason::NoMapping)?;
+    let key = lookup::dialled(packet, flow.address);
+    let (current, previous) = if lookup::is_vip(config, flow.address) {
+        let frontend = maps::frontend(&key).ok_or(DropReason::NoFrontend)?;
+        if packet.transport.kind == Kind::EchoRequest
+            && frontend.flags & frontend_flags::EXPORTED != 0
+        {
+            reject::echo(ctx, packet)?;
+            maps::scratch()?.target = skb::ifindex(ctx);
+            return Ok(Next::Answered);
+        }
+        let chosen = lookup::stage_two(frontend, flow.hash)?;
+        (chosen.current, chosen.previous)
+    } else {
+        (
+            maps::exported(&key).ok_or(DropReason::NotExported)?,
+            MAC_NONE,
+        )
+    };
+    if current.flags & backend_flags::LOCAL != 0 {
+        scratch.arrival = Arrival {
+            client,
+            dialled: flow.address,
+            current: current.name,
+            previous,
+            peer: 0,
+            identity,
+            first,
+            passed_on: false,
+        };
+        return Ok(Next::Arrive);
+    }
+    rewrite::apply(
+        ctx,
+        packet,
+        &Change {
+            source: client,
+            destination: flow.address,
+            ..Change::none(packet)
+        },
+    )?;
+    let outer = Outer {
+        node: v4(&current.node),
+        vni: Vni {
+            from: true,
+            first,
+            ..Vni::default()
+        },
+        identity,
+        destination_mac: current.name,
+        source_mac: previous,
+    };
+    send::tunnel(ctx, config, &outer).map(|_| Next::Tunnel)
+}

@@ -1,0 +1,281 @@
+//! Shell: what the tunnel device brings. From a peer: translated into our view and given to an endpoint or a client.
+//! From an own node: an end-node step, or on to a peer. Stage one is never entered from here.
+
+use aya_ebpf::programs::TcContext;
+use causeway_abi::{
+    Backend, Config, DropReason, MAC_NONE, Mac, Source, SourceKey4, Vni, backend_flags,
+    config_flags, faults, frontend_flags, source_kind, v4,
+};
+
+use crate::{
+    backend::Arrival,
+    lookup, maps,
+    parse::Kind,
+    reject,
+    rewrite::{self, Change},
+    send::{self, Outer},
+    skb::{self, Packet, TunnelHeader},
+    verdict::Action,
+    walk::{self, Next},
+};
+
+/// What was around a packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Inbound {
+    pub outer_source: [u8; 4],
+    pub identity: u16,
+    pub vni: Vni,
+    pub destination_mac: [u8; 6],
+    pub source_mac: [u8; 6],
+}
+
+/// tcx ingress of the tunnel device.
+#[inline(always)]
+pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
+    walk::from_tunnel(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
+}
+
+/// Who sent it, may they, and which way is it going?
+#[inline(never)]
+pub fn examine(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
+    let header = skb::tunnel_header(ctx).ok_or(DropReason::BadTunnelHeader)?;
+    let vni = Vni::decode(header.vni).ok_or(DropReason::BadTunnelHeader)?;
+    let kind = sender(config, &header, vni)?;
+    if vni.probe {
+        return probe(ctx, config, &header, vni);
+    }
+    let ip = skb::header(ctx)
+        .filter(|_| skb::is_ipv4(ctx))
+        .ok_or(DropReason::BadIpHeader)?;
+    skb::packet(ctx, ip)?;
+    let (destination_mac, source_mac) = skb::macs(ctx)?;
+    let (outer_source, identity) = (header.source, header.identity);
+    maps::scratch()?.inbound = Inbound {
+        outer_source,
+        identity,
+        vni,
+        destination_mac,
+        source_mac,
+    };
+    Ok(match kind {
+        source_kind::OWN_NODE => Next::FromOwn,
+        _ if vni.reply => Next::FromPeerReply,
+        _ => Next::FromPeer,
+    })
+}
+
+/// Who sent this, and may it say what the header says?
+#[inline(always)]
+fn sender(config: &Config, header: &TunnelHeader, vni: Vni) -> Result<u16, DropReason> {
+    let source = match maps::source(&SourceKey4 {
+        address: header.source,
+    }) {
+        Some(source) => *source,
+        None if config.faults & faults::SOURCE_CHECK != 0 => Source {
+            kind: source_kind::PEER_GATEWAY,
+            peer: vni.number,
+        },
+        None => return Err(DropReason::UnlistedSource),
+    };
+    let fits = if source.kind == source_kind::OWN_NODE {
+        !vni.probe && (vni.from || !vni.passed_on)
+    } else {
+        let may_ask = vni.reply || source.kind == source_kind::PEER_GATEWAY;
+        vni.number == source.peer && vni.from && !vni.passed_on && may_ask
+    };
+    if fits && !(vni.first && vni.reply) {
+        Ok(source.kind)
+    } else {
+        Err(DropReason::BadTunnelHeader)
+    }
+}
+
+/// Is the data path alive? Hearing is noted, a question is answered.
+#[inline(never)]
+fn probe(
+    ctx: &TcContext,
+    config: &Config,
+    header: &TunnelHeader,
+    vni: Vni,
+) -> Result<Next, DropReason> {
+    maps::note_seen(vni.number, skb::now());
+    if vni.reply {
+        return Ok(Next::Consumed);
+    }
+    let number = lookup::their_number(vni.number)?;
+    let vni = Vni {
+        number,
+        from: true,
+        reply: true,
+        probe: true,
+        ..Vni::default()
+    };
+    send::tunnel(ctx, config, &Outer::hashed(header.source, vni, 0, 0))?;
+    Ok(Next::Answered)
+}
+
+/// A peer's client dials: a VIP of ours, or a headless endpoint. No state is kept.
+#[inline(never)]
+pub fn from_peer(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+    let inbound = &maps::scratch()?.inbound;
+    let peer = inbound.vni.number;
+    let mut client = lookup::mapped_in(peer, packet.ip.source).ok_or(DropReason::BadInnerSource)?;
+    if config.faults & faults::MAPPING != 0 {
+        client = packet.ip.source;
+    }
+    if !lookup::opens(packet) {
+        return Err(DropReason::UnsupportedProtocol);
+    }
+    let key = lookup::dialled(packet, packet.ip.destination);
+    let (current, previous): (&Backend, [u8; 6]) = if lookup::is_vip(config, packet.ip.destination)
+    {
+        let frontend = maps::frontend(&key).ok_or(DropReason::NoFrontend)?;
+        if frontend.flags & frontend_flags::EXPORTED == 0 {
+            return Err(DropReason::NotExported);
+        }
+        if packet.transport.kind == Kind::EchoRequest {
+            reject::echo(ctx, packet)?;
+            back(ctx, config)?;
+            return Ok(Next::Answered);
+        }
+        let chosen = lookup::stage_two(frontend, Mac::hash(inbound.destination_mac))?;
+        (chosen.current, chosen.previous)
+    } else {
+        (
+            maps::exported(&key).ok_or(DropReason::NotExported)?,
+            MAC_NONE,
+        )
+    };
+    if current.flags & backend_flags::LOCAL != 0 {
+        let arrival = &mut maps::scratch()?.arrival;
+        *arrival = Arrival {
+            client,
+            dialled: packet.ip.destination,
+            current: current.name,
+            previous,
+            peer,
+            identity: inbound.identity,
+            first: inbound.vni.first,
+            passed_on: false,
+        };
+        return Ok(Next::Arrive);
+    }
+    rewrite::apply(
+        ctx,
+        packet,
+        &Change {
+            source: client,
+            ..Change::none(packet)
+        },
+    )?;
+    let outer = Outer {
+        node: v4(&current.node),
+        vni: Vni {
+            passed_on: false,
+            ..inbound.vni
+        },
+        identity: inbound.identity,
+        destination_mac: current.name,
+        source_mac: previous,
+    };
+    send::tunnel(ctx, config, &outer).map(|_| Next::Tunnel)
+}
+
+/// Sends the packet, turned round already, back to the gateway it came from.
+#[inline(never)]
+pub fn back(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
+    let inbound = &maps::scratch()?.inbound;
+    let number = lookup::their_number(inbound.vni.number)?;
+    let vni = Vni {
+        number,
+        from: true,
+        reply: true,
+        ..Vni::default()
+    };
+    let hash = Mac::hash(inbound.destination_mac);
+    send::tunnel(
+        ctx,
+        config,
+        &Outer::hashed(inbound.outer_source, vni, 0, hash),
+    )
+}
+
+/// A peer's reply: to its client here, or to the client's node.
+#[inline(never)]
+pub fn reply_from_peer(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet,
+) -> Result<Next, DropReason> {
+    let inbound = &maps::scratch()?.inbound;
+    let peer = inbound.vni.number;
+    // An error may come from any hop of theirs; the flow that it quotes is what counts.
+    if packet.transport.kind != Kind::IcmpError
+        && lookup::seen_here(config, peer, packet.ip.source).is_none()
+    {
+        return Err(DropReason::BadInnerSource);
+    }
+    if maps::pod(&packet.ip.destination).is_some() {
+        return Ok(Next::Home);
+    }
+    let place = maps::place(packet.ip.destination).ok_or(DropReason::NoPlace)?;
+    let outer = Outer {
+        node: v4(&place.node),
+        vni: inbound.vni,
+        identity: inbound.identity,
+        destination_mac: inbound.destination_mac,
+        source_mac: MAC_NONE,
+    };
+    forward(ctx, config, packet, &outer)
+}
+
+#[inline(always)]
+fn forward(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet,
+    outer: &Outer,
+) -> Result<Next, DropReason> {
+    rewrite::apply(ctx, packet, &Change::none(packet))?;
+    send::tunnel(ctx, config, outer).map(|_| Next::Tunnel)
+}
+
+/// From an own node: this is the end node, or a gateway on the way to a peer.
+#[inline(never)]
+pub fn from_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+    let inbound = &maps::scratch()?.inbound;
+    let vni = inbound.vni;
+    if !vni.from {
+        if config.flags & config_flags::GATEWAY == 0 {
+            return Err(DropReason::NotGateway);
+        }
+        let hash = Mac::hash(inbound.destination_mac);
+        let hop = lookup::hop(config, vni.number, hash, vni.reply)?;
+        let outer = Outer::hashed(
+            hop.node,
+            hop.vni(vni.first, vni.reply),
+            inbound.identity,
+            hash,
+        );
+        return forward(ctx, config, packet, &outer);
+    }
+    if vni.reply {
+        return Ok(Next::Home);
+    }
+    if !lookup::opens(packet) {
+        return Err(DropReason::UnsupportedProtocol);
+    }
+    let arrival = &mut maps::scratch()?.arrival;
+    *arrival = Arrival {
+        client: packet.ip.source,
+        dialled: packet.ip.destination,
+        current: inbound.destination_mac,
+        previous: inbound.source_mac,
+        peer: vni.number,
+        identity: inbound.identity,
+        first: vni.first,
+        passed_on: vni.passed_on,
+    };
+    Ok(Next::Arrive)
+}

@@ -1,0 +1,69 @@
+//! Shell: the one place where what was decided becomes a TC code and is counted.
+
+use aya_ebpf::helpers::bpf_redirect;
+use causeway_abi::{Counted, DropReason};
+
+use crate::maps;
+
+/// `TCX_NEXT`: not ours, other programs on the hook go on.
+const NEXT: i32 = -1;
+/// `TCX_DROP`.
+const DROP: i32 = 2;
+
+/// What a program decided, in the form in which it is counted. Where the packet leaves by an interface, that stands
+/// in the scratch room: a value with fields that only some variants have would be undefined in part, and the
+/// verifier refuses to see such a value moved.
+pub type Action = Counted;
+
+/// `action`, leaving by the interface `target`.
+#[inline(always)]
+pub fn leave(action: Action, target: u32) -> Result<Action, DropReason> {
+    maps::scratch()?.target = target;
+    Ok(action)
+}
+
+/// Rejected for `reason`; the rejection leaves by the interface `target`.
+#[inline(always)]
+pub fn reject(reason: DropReason, target: u32) -> Result<Action, DropReason> {
+    maps::count_drop(reason);
+    leave(Action::Reject, target)
+}
+
+/// Whether somebody waits for an answer that will never come: reject instead of dropping.
+#[inline(always)]
+#[must_use]
+pub const fn rejects(reason: DropReason) -> bool {
+    matches!(
+        reason,
+        DropReason::NoFrontend
+            | DropReason::NobodyReady
+            | DropReason::NoRoute
+            | DropReason::NotExported
+            | DropReason::NoMapping
+            | DropReason::DanglingId
+    )
+}
+
+/// Counts, and answers the kernel.
+#[inline(always)]
+pub fn finish(outcome: Result<Action, DropReason>) -> i32 {
+    let action = match outcome {
+        Ok(action) => action,
+        Err(reason) => {
+            maps::count_drop(reason);
+            return DROP;
+        }
+    };
+    maps::count_action(action);
+    match action {
+        Action::Pass => NEXT,
+        Action::Consume => DROP,
+        Action::Deliver | Action::Tunnel | Action::Answer | Action::Reject | Action::PassOn => {
+            let Ok(scratch) = maps::scratch() else {
+                return DROP;
+            };
+            // SAFETY: only records the target.
+            unsafe { bpf_redirect(scratch.target, 0) as i32 }
+        }
+    }
+}
