@@ -3,31 +3,28 @@
 
 use std::path::PathBuf;
 
-use causeway_proto::model::GatewayName;
+use causeway_proto::model::{ClusterId, NodeName};
 use serde::Deserialize;
 
 /// What the controller is told. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The leader gateway's local service: `unix:PATH` on the same host, else `HOST:PORT` with mutual TLS.
-    pub gateway: Target,
-    /// This controller's name in its certificate.
-    #[serde(default = "name")]
-    pub name: GatewayName,
+    /// The cluster whose objects these are; a certificate must be of it.
+    pub cluster: ClusterId,
+    /// Local services of gateways; the one that leads takes what is published, the others say so.
+    pub gateways: Vec<Target>,
+    /// This controller's name in its certificate; `main` when absent.
+    #[serde(default)]
+    pub name: Option<NodeName>,
     /// Certificate, creation times of exports and last good manifests; made when absent, mode 0700.
     pub state_dir: PathBuf,
-    /// One-time file of `causeway enroll`, for a controller that has no certificate yet.
+    /// One-time file of `causeway enroll`, used when `state_dir` holds no certificate.
     #[serde(default)]
-    pub enroll_file: Option<PathBuf>,
+    pub enrolment: Option<PathBuf>,
 }
 
-fn name() -> GatewayName {
-    #[expect(clippy::unwrap_used, reason = "a constant that is a name")]
-    "main".parse().unwrap()
-}
-
-/// Where the leader's local service is.
+/// Where a gateway's local service is: `unix:PATH` on the same host, else `HOST:PORT` with mutual TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Target {
@@ -42,15 +39,17 @@ impl TryFrom<String> for Target {
     fn try_from(text: String) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() {
-                Err("gateway is \"unix:\" without a path".to_owned())
+                Err("\"unix:\" has no path".to_owned())
             } else {
                 Ok(Self::Unix(path.into()))
             };
         }
-        let port = text.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+        let port = text
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse::<u16>()));
         match port {
             Some((host, Ok(1..))) if !host.is_empty() => Ok(Self::Tcp(text)),
-            _ => Err(format!("gateway {text:?} is neither unix:PATH nor HOST:PORT")),
+            _ => Err(format!("{text:?} is neither unix:PATH nor HOST:PORT")),
         }
     }
 }
@@ -71,10 +70,16 @@ impl Config {
     /// # Errors
     /// When it is no YAML of this form.
     pub fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
-        serde_saphyr::from_str(text).map_err(|error| ConfigError {
+        let wrong = |reason: String| ConfigError {
             path: path.to_owned(),
-            reason: error.without_snippet().to_string(),
-        })
+            reason,
+        };
+        let config: Self = serde_saphyr::from_str(text)
+            .map_err(|error| wrong(error.without_snippet().to_string()))?;
+        if config.gateways.is_empty() {
+            return Err(wrong("gateways: at least one is needed".to_owned()));
+        }
+        Ok(config)
     }
 }
 
@@ -94,16 +99,52 @@ mod tests {
 
     #[test]
     fn what_it_takes_and_refuses() {
-        check("gateway: unix:/run/gw.sock\nstate_dir: s\n", expect![[""]]);
+        let with = |line: &str| format!("cluster: east\nstate_dir: s\n{line}\n");
         check(
-            "gateway: 192.0.2.1:7444\nstate_dir: s\nname: second\nenroll_file: f\n",
-            expect![[""]],
+            &with("gateways: ['unix:/run/gw.sock']"),
+            expect![[
+                r#"Config { cluster: ClusterId("east"), gateways: [Unix("/run/gw.sock")], name: None, state_dir: "s", enrolment: None }"#
+            ]],
         );
-        check("gateway: 192.0.2.1\nstate_dir: s\n", expect![[""]]);
-        check("gateway: 'unix:'\nstate_dir: s\n", expect![[""]]);
-        check("gateway: h:0\nstate_dir: s\n", expect![[""]]);
-        check("state_dir: s\n", expect![[""]]);
-        check("gateway: unix:g\nstate_dir: s\ngatway: x\n", expect![[""]]);
-        check("gateway: [\n", expect![[""]]);
+        check(
+            &with("gateways: [192.0.2.1:7444]\nname: second\nenrolment: f"),
+            expect![[
+                r#"Config { cluster: ClusterId("east"), gateways: [Tcp("192.0.2.1:7444")], name: Some(NodeName("second")), state_dir: "s", enrolment: Some("f") }"#
+            ]],
+        );
+        check(
+            &with("gateways: [192.0.2.1]"),
+            expect![[
+                r#"controller.yaml: "192.0.2.1" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
+            ]],
+        );
+        check(
+            &with("gateways: ['unix:']"),
+            expect![[r#"controller.yaml: "unix:" has no path at line 3, column 12"#]],
+        );
+        check(
+            &with("gateways: [h:0]"),
+            expect![[
+                r#"controller.yaml: "h:0" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
+            ]],
+        );
+        check(
+            &with("gateways: []"),
+            expect!["controller.yaml: gateways: at least one is needed"],
+        );
+        check(
+            &with(""),
+            expect!["controller.yaml: missing field `gateways` at line 2, column 1"],
+        );
+        check(
+            &with("gateways: [unix:g]\ngatway: x"),
+            expect![
+                "controller.yaml: unknown field `gatway`, expected one of cluster, gateways, name, state_dir, enrolment at line 4, column 1"
+            ],
+        );
+        check(
+            &with("gateways: ["),
+            expect!["controller.yaml: unclosed bracket '[' at line 3, column 11"],
+        );
     }
 }

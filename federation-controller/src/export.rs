@@ -74,7 +74,7 @@ impl Problems {
 
     /// The value, or a problem that says what it should have been.
     pub(crate) fn parse<T, E: Display>(&mut self, subject: &str, got: Result<T, E>) -> Option<T> {
-        got.map_err(|error| self.bad(subject, format!("is left out: {error}")))
+        got.map_err(|error| self.bad(subject, format!("{error}; left out")))
             .ok()
     }
 
@@ -148,11 +148,15 @@ fn refused_conditions(object: &str, refused: &Refused) -> [Condition; 2] {
             ready(ConditionStatus::False, "The ServiceExport is not valid."),
         ],
         Refused::Pending(message) => [
-            valid(ConditionStatus::True, "Valid", "The Service can be exported."),
+            valid(
+                ConditionStatus::True,
+                "Valid",
+                "The Service can be exported.",
+            ),
             ready(ConditionStatus::Unknown, message),
         ],
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,12 +3,15 @@
 //! Directory of YAML -> `Objects` -> `derive` -> `Exports`, conditions and problems -> the leader's
 //! `Publish`. This crate knows no QUIC and no eBPF.
 
+pub mod app;
 pub mod config;
 pub mod crd;
+pub mod dial;
 pub mod export;
 pub mod link;
 pub mod manifests;
 pub mod objects;
+pub mod publication;
 
 pub use export::derive;
 pub use objects::Objects;

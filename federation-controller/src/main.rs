@@ -1,1 +1,70 @@
-fn main() {}
+//! Shell: `causeway-controller`: arguments to tasks to an exit status.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use causeway_controller::app;
+use causeway_controller::config::Config;
+use causeway_controller::manifests::Directory;
+use clap::Parser;
+
+/// Publishes what a directory of Kubernetes manifests offers to the clusterset.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// YAML: cluster, gateways, state_dir; not needed with --print
+    #[arg(long, required_unless_present = "print")]
+    config: Option<PathBuf>,
+    /// Directory of *.yaml and *.yml
+    #[arg(long)]
+    manifests: PathBuf,
+    /// Stop after the first look (with --print: the only way it works)
+    #[arg(long, requires = "print")]
+    once: bool,
+    /// Print exports, conditions and problems instead of publishing them
+    #[arg(long)]
+    print: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match start(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = match &args.config {
+        None => None,
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+            Some(Config::parse(&name, &text)?)
+        }
+    };
+    let memory = config.as_ref().filter(|_| !args.print);
+    if let Some(config) = memory {
+        causeway_certs::files::private_dir(&config.state_dir)?;
+    }
+    let memory = memory.map(|config| config.state_dir.join("manifests.json"));
+    let directory = Directory::open(&args.manifests, memory).context("reading the manifests")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    match config {
+        Some(config) if !args.print => runtime.block_on(app::publish(config, directory)),
+        _ => runtime.block_on(app::print(directory, args.once)),
+    }
+}

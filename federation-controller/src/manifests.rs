@@ -19,6 +19,9 @@ use crate::objects::{BadManifest, Manifest, Objects, parse};
 use memory::Memory;
 pub use memory::MemoryError;
 
+/// Kernels stamp files by a coarse clock: within so many milliseconds of a change there may be another with
+/// the same stamp.
+const COARSE_MS: u64 = 1000;
 /// Bytes of one file: a few thousand objects; etcd itself takes 1.5 MiB an object.
 const FILE_BYTES: u64 = 64 << 20;
 
@@ -31,6 +34,22 @@ pub struct Directory {
     /// Why the directory itself cannot be read.
     unreadable: Option<String>,
     started: bool,
+}
+
+/// A directory that cannot be started from.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The directory.
+    #[error("{path}: {source}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// What the directory says now.
@@ -48,8 +67,12 @@ pub struct Reading {
 struct File {
     /// As it was when it was read.
     read: Option<Stamp>,
+    /// Whether it had been changed only just then.
+    fresh: bool,
     /// As it was at the poll before.
     seen: Option<Stamp>,
+    /// What was read; `None` when nothing could be.
+    text: Option<String>,
     good: Manifest,
     bad: Option<BadManifest>,
 }
@@ -65,6 +88,12 @@ struct Stamp {
 }
 
 impl Stamp {
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let (secs, nanos) = self.modified;
+        let millis = secs.saturating_mul(1000).saturating_add(nanos / 1_000_000);
+        now.since(Timestamp(u64::try_from(millis).unwrap_or(0))) < COARSE_MS
+    }
+
     fn of(meta: &fs::Metadata) -> Self {
         Self {
             device: meta.dev(),
@@ -81,12 +110,28 @@ impl Directory {
     /// process.
     ///
     /// # Errors
-    /// When the memory cannot be read.
-    pub fn open(path: &Path, memory: Option<PathBuf>) -> Result<Self, MemoryError> {
+    /// When the memory cannot be read, or the directory cannot and there is no memory of it: to publish
+    /// nothing would withdraw all.
+    pub fn open(path: &Path, memory: Option<PathBuf>) -> Result<Self, OpenError> {
+        let memory = Memory::load(memory)?;
+        let listed = list(path);
+        if let (Err(source), true) = (&listed, memory.is_empty()) {
+            let source = io::Error::new(source.kind(), source.to_string());
+            let path = path.to_owned();
+            return Err(OpenError::Directory { path, source });
+        }
+        let remembered = memory.files().map(|name| {
+            let good = memory.good(name);
+            let file = File {
+                good,
+                ..File::default()
+            };
+            (name.to_owned(), file)
+        });
         Ok(Self {
             path: path.to_owned(),
-            memory: Memory::load(memory)?,
-            files: BTreeMap::new(),
+            files: remembered.collect(),
+            memory,
             unreadable: None,
             started: false,
         })
@@ -96,7 +141,7 @@ impl Directory {
     pub fn poll(&mut self, now: Timestamp) -> Option<Reading> {
         let first = !self.started;
         let changed = match list(&self.path) {
-            Ok(stamps) => self.refresh(&stamps, first) | self.unreadable.take().is_some(),
+            Ok(stamps) => self.refresh(&stamps, first, now) | self.unreadable.take().is_some(),
             Err(error) => {
                 let reason = error.to_string();
                 self.unreadable.replace(reason.clone()) != Some(reason)
@@ -107,25 +152,15 @@ impl Directory {
     }
 
     /// Reads what has changed and settled, forgets what has gone; whether there was anything.
-    fn refresh(&mut self, stamps: &BTreeMap<String, Stamp>, first: bool) -> bool {
+    fn refresh(&mut self, stamps: &BTreeMap<String, Stamp>, first: bool, now: Timestamp) -> bool {
         let mut changed = false;
         for (name, stamp) in stamps {
-            let known = self.files.contains_key(name);
-            let file = self.files.entry(name.clone()).or_insert_with(|| File {
-                good: self.memory.good(name),
-                ..File::default()
-            });
+            let file = self.files.entry(name.clone()).or_default();
             let settled = file.seen.replace(*stamp) == Some(*stamp) || first;
-            if file.read == Some(*stamp) {
-                continue;
-            }
-            if settled {
+            if settled && (file.fresh || file.read != Some(*stamp)) {
                 file.read = Some(*stamp);
-                file.take(&self.path.join(name), name, &mut self.memory);
-                changed = true;
-            } else if !known {
-                // Not read yet, so there is nothing to tell.
-                file.bad = None;
+                file.fresh = stamp.is_fresh(now);
+                changed |= file.take(&self.path.join(name), name, &mut self.memory);
             }
         }
         // Gone at two polls: an editor may take a file away and put another in its place.
@@ -187,7 +222,8 @@ impl Directory {
     /// gone are forgotten, unless they may be in a file that cannot be read.
     fn date(&mut self, objects: &mut Objects, now: Timestamp, forget: bool) {
         if forget {
-            self.memory.keep_times(|key| objects.exports.contains_key(key));
+            self.memory
+                .keep_times(|key| objects.exports.contains_key(key));
         }
         for (key, export) in &mut objects.exports {
             if export.metadata.creation_timestamp.is_none() {
@@ -206,17 +242,30 @@ fn time(at: Timestamp) -> Option<Time> {
 }
 
 impl File {
-    fn take(&mut self, path: &Path, name: &str, memory: &mut Memory) {
-        let bad = |reason: String| BadManifest { line: 1, reason };
-        let read = fs::read_to_string(path).map_err(|error| bad(error.to_string()));
-        match read.and_then(|text| Ok((parse(&text)?, text))) {
-            Ok((manifest, text)) => {
-                memory.keep(name, text);
+    /// Reads it; whether it says something new.
+    fn take(&mut self, path: &Path, name: &str, memory: &mut Memory) -> bool {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = error.to_string();
+                let bad = Some(BadManifest { line: 1, reason });
+                self.text = None;
+                return std::mem::replace(&mut self.bad, bad.clone()) != bad;
+            }
+        };
+        if self.text.as_ref() == Some(&text) {
+            return false;
+        }
+        match parse(&text) {
+            Ok(manifest) => {
+                memory.keep(name, &text);
                 self.good = manifest;
                 self.bad = None;
             }
             Err(error) => self.bad = Some(error),
         }
+        self.text = Some(text);
+        true
     }
 }
 

@@ -321,3 +321,6 @@ fn insert_named<T>(
     into.insert(key, object);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

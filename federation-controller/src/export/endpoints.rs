@@ -77,28 +77,37 @@ pub(super) fn of(
             found.len(),
             limits::ENDPOINTS_PER_SERVICE
         );
-        problems.add(ProblemKind::LimitReached, format!("Service {service}"), message);
+        problems.add(
+            ProblemKind::LimitReached,
+            format!("Service {service}"),
+            message,
+        );
     }
     let all = found.into_values();
     all.take(limits::ENDPOINTS_PER_SERVICE).collect()
 }
 
-/// One address in two slices (they hold different ports, or overlap for a moment): the union, and the
-/// better state, whichever comes first.
-fn join(known: &mut Endpoint, other: Endpoint) {
-    let rank = |state: EndpointState| match state {
+/// One address in two slices, which hold different ports, or overlap while one replaces the other: the
+/// union, and where they differ what the better state says, whichever comes first.
+fn join(known: &mut Endpoint, mut other: Endpoint) {
+    let rank = |endpoint: &Endpoint| match endpoint.state {
         EndpointState::Ready => 0,
         EndpointState::Draining => 1,
         EndpointState::NotReady => 2,
     };
-    if rank(other.state) < rank(known.state) {
-        known.state = other.state;
+    if rank(&other) < rank(known) {
+        std::mem::swap(known, &mut other);
     }
     known.hostname = known.hostname.take().or(other.hostname);
     known.node = known.node.take().or(other.node);
     known.zone = known.zone.take().or(other.zone);
-    let ports: BTreeSet<EndpointPort> = known.ports.drain(..).chain(other.ports).collect();
-    known.ports = ports.into_iter().collect();
+    for port in other.ports {
+        let same = |p: &EndpointPort| (p.protocol, p.port) == (port.protocol, port.port);
+        if !known.ports.iter().any(same) {
+            known.ports.push(port);
+        }
+    }
+    known.ports.sort_unstable();
 }
 
 fn of_slice(
@@ -139,7 +148,10 @@ fn targets(
         };
         let number = given.port.and_then(|port| u16::try_from(port).ok());
         let Some(target) = number.filter(|port| *port > 0) else {
-            let message = format!("port {:?} has no number from 1 to 65535; left out", name);
+            let message = format!(
+                "port {} has no number from 1 to 65535; left out",
+                name.unwrap_or("without a name")
+            );
             problems.bad(subject, message);
             continue;
         };
@@ -186,7 +198,8 @@ fn endpoint(
             state = EndpointState::NotReady;
         }
         Some(name) if place.is_none() => {
-            let message = format!("endpoint {address} is on node {name}, of which there is no Node");
+            let message =
+                format!("endpoint {address} is on node {name}, of which there is no Node");
             problems.bad(slice, message);
         }
         Some(_) => {}

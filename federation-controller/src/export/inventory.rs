@@ -107,10 +107,7 @@ pub(super) fn namespaces(
 
 /// Pods by address. Not those on the host's network: their address is the node's, and their identity
 /// `host`. Not finished ones: their address may be another's by now.
-pub(super) fn workloads(
-    objects: &Objects,
-    problems: &mut Problems,
-) -> BTreeMap<Address, Workload> {
+pub(super) fn workloads(objects: &Objects, problems: &mut Problems) -> BTreeMap<Address, Workload> {
     let mut workloads: BTreeMap<Address, Workload> = BTreeMap::new();
     for ((namespace, name), pod) in &objects.pods {
         let subject = format!("Pod {namespace}/{name}");

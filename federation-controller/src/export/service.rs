@@ -115,10 +115,7 @@ fn port(given: &ServicePort) -> Result<ExportPort, String> {
 }
 
 pub(super) fn protocol(given: Option<&str>) -> Result<Protocol, String> {
-    given
-        .unwrap_or("TCP")
-        .parse()
-        .map_err(|e| format!("{e}"))
+    given.unwrap_or("TCP").parse().map_err(|e| format!("{e}"))
 }
 
 fn affinity(name: &ServiceName, spec: &ServiceSpec, problems: &mut Problems) -> Affinity {
@@ -140,7 +137,8 @@ fn affinity(name: &ServiceName, spec: &ServiceSpec, problems: &mut Problems) -> 
             }
         }
         Some(other) => {
-            let message = format!("sessionAffinity {other:?} is not None or ClientIP; None is used");
+            let message =
+                format!("sessionAffinity {other:?} is not None or ClientIP; None is used");
             problems.bad(format!("Service {name}"), message);
             Affinity::None
         }

@@ -120,10 +120,18 @@ impl Memory {
         text.and_then(|text| parse(text).ok()).unwrap_or_default()
     }
 
-    pub(super) fn keep(&mut self, file: &str, text: String) {
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        self.content.good.keys().map(String::as_str)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.content.good.is_empty()
+    }
+
+    pub(super) fn keep(&mut self, file: &str, text: &str) {
         // Without a path nothing outlives the process, and the process holds the objects themselves.
-        if self.path.is_some() && self.content.good.get(file) != Some(&text) {
-            self.content.good.insert(file.to_owned(), text);
+        if self.path.is_some() && self.content.good.get(file).map(String::as_str) != Some(text) {
+            self.content.good.insert(file.to_owned(), text.to_owned());
             self.changed = true;
         }
     }
