@@ -152,7 +152,7 @@ impl Prefix {
             Ok(clean)
         } else {
             Err(PrefixError::HostBits(
-                format!("{base}/{len}"),
+                format!("{base}/{}", clean.family_len()),
                 clean.to_string(),
             ))
         }
