@@ -229,18 +229,22 @@ seed: \"{SEED}\"
             &["--config", &config],
         )?;
         let socket = self.socket(node);
-        let name = name.as_str();
         let processes = &mut self.lab.processes;
-        wait::until(
+        let opened = wait::value(
             START,
             &format!("{name} to open {}", socket.display()),
             || {
-                if !processes.is_alive(name) {
-                    bail!("{name} ended:\n{}", processes.tail(name, 20));
-                }
-                Ok(UnixStream::connect(&socket).is_ok())
+                let opened = UnixStream::connect(&socket).is_ok();
+                Ok((opened || !processes.is_alive(&name)).then_some(opened))
             },
-        )
+        )?;
+        if !opened {
+            bail!(
+                "{name} ended at once:\n{}",
+                self.lab.processes.tail(&name, 20)
+            );
+        }
+        Ok(())
     }
 
     fn configure_agent(&mut self, node: &Node, enrolment: &Path) -> anyhow::Result<()> {

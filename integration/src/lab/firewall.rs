@@ -67,10 +67,18 @@ impl Kind {
     }
 }
 
+/// Tunnel packets so large that they must have crossed both devices whole, in one piece of 64 KiB.
+pub const SUPER: &str = "super";
+
 /// Counts tunnel packets on the switch between the nodes, by pair and kind.
 pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
     let mut counters = String::new();
     let mut rules = String::new();
+    writeln!(counters, "  counter {SUPER} {{}}")?;
+    writeln!(
+        rules,
+        "    udp dport {tunnel_port} meta length > 60000 counter name {SUPER}"
+    )?;
     for (from, to) in pairs() {
         for kind in [Kind::Request, Kind::Reply, Kind::Probe] {
             let name = counter_name(kind, from.name, to.name);

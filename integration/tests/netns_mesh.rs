@@ -1,0 +1,159 @@
+//! Level 6: the real programs in a lab, in trouble that the demo does not show. Needs root; fails without it
+//! when `REQUIRE_ROOT=1`.
+#![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use causeway_integration::demo::mesh::{LIMIT, Mesh};
+use causeway_integration::demo::report::Checks;
+use causeway_integration::lab::firewall::{self, SUPER};
+use causeway_integration::lab::hold::Holding;
+use causeway_integration::lab::topology::CLIENT;
+use causeway_integration::lab::{self, fetch, wait};
+
+/// How long a change of manifests may take to show, or not to.
+const EFFECT: Duration = Duration::from_secs(3);
+
+/// Eight programs each: one mesh at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two paired clusters, and `cart` as east's client dials it.
+fn paired(tag: &str) -> (Mesh, SocketAddr) {
+    let mut mesh = Mesh::new(tag, None).unwrap();
+    let mut checks = Checks::default();
+    mesh.start(&mut checks).unwrap();
+    mesh.pair(&mut checks).unwrap();
+    mesh.settle(&mut checks).unwrap();
+    assert!(checks.is_good());
+    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
+    (mesh, cart)
+}
+
+/// One piece of 64 KiB crosses the pod's port and the tunnel device as it is; nobody cuts it before the wire.
+#[test]
+fn super_packets_stay_whole() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mesh, cart) = paired("t-super");
+    let wan = mesh.lab.netns("wan");
+    assert_eq!(firewall::counter(&wan, SUPER).unwrap(), 0);
+    let count = 64 * 1024 * 1024;
+    let up = mesh
+        .lab
+        .pod(&CLIENT)
+        .enter(|| fetch::upload(cart, count, Duration::from_secs(20)));
+    assert!(up.unwrap().unwrap());
+    assert!(firewall::counter(&wan, SUPER).unwrap() > 0);
+}
+
+/// Maps, links and flows are pinned: an agent that is killed and started again is not missed.
+#[test]
+fn a_restart_of_agents_loses_nothing() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-restart");
+    let holding = Holding::open(&mesh.lab.pod(&CLIENT), cart, 30).unwrap();
+    let ask = |mesh: &Mesh, count| {
+        mesh.lab
+            .pod(&CLIENT)
+            .enter(|| fetch::tally(cart, count, LIMIT))
+            .unwrap()
+    };
+    for node in ["e1", "w1", "w2"] {
+        mesh.lab.processes.kill(&format!("agent-{node}")).unwrap();
+        assert_eq!(
+            ask(&mesh, 20).failures,
+            Vec::<String>::new(),
+            "while the agent of {node} is gone"
+        );
+        mesh.start_agent(node).unwrap();
+        for _ in 0..5 {
+            assert_eq!(
+                ask(&mesh, 20).failures,
+                Vec::<String>::new(),
+                "while the agent of {node} starts"
+            );
+        }
+    }
+    let before = holding.echoed();
+    wait::until(LIMIT, "held connections to go on", || {
+        Ok(holding.echoed() > before + 60)
+    })
+    .unwrap();
+    let held = holding.close();
+    assert_eq!(held.len(), 30);
+    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// The last good state of manifests stays while a file is broken, and what follows a mended one counts.
+#[test]
+fn broken_manifests_change_nothing() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-yaml");
+    let file = mesh.manifests("west").unwrap().join("cart.yaml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "kind: Service\nmetadata: [\n").unwrap();
+    wait::until(EFFECT, "the controller to complain", || {
+        let log = mesh.lab.processes.tail("controller-west", 50);
+        Ok(log.contains("cart.yaml"))
+    })
+    .unwrap();
+    let tally = mesh
+        .lab
+        .pod(&CLIENT)
+        .enter(|| fetch::tally(cart, 20, LIMIT))
+        .unwrap();
+    assert_eq!(tally.failures, Vec::<String>::new());
+    std::fs::write(&file, good).unwrap();
+    assert_eq!(mesh.lab.processes.dead(), Vec::<String>::new());
+}
+
+/// A gateway that comes back has its names, addresses and peers from disk.
+#[test]
+fn a_restart_of_gateways_keeps_addresses() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-state");
+    for node in ["e1", "w1", "w2"] {
+        mesh.lab.processes.kill(&format!("gateway-{node}")).unwrap();
+    }
+    let tally = mesh
+        .lab
+        .pod(&CLIENT)
+        .enter(|| fetch::tally(cart, 20, LIMIT))
+        .unwrap();
+    assert_eq!(
+        tally.failures,
+        Vec::<String>::new(),
+        "packets need no gateway process"
+    );
+    for node in ["w1", "w2", "e1"] {
+        mesh.run_gateway(node).unwrap();
+    }
+    let address = wait::value(LIMIT, "cart to resolve", || {
+        Ok(mesh.address(&CLIENT, "cart").ok())
+    })
+    .unwrap();
+    assert_eq!(SocketAddr::from((address, 80)), cart);
+    let tally = mesh
+        .lab
+        .pod(&CLIENT)
+        .enter(|| fetch::tally(cart, 20, LIMIT))
+        .unwrap();
+    assert_eq!(tally.failures, Vec::<String>::new());
+}
