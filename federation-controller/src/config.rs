@@ -1,6 +1,7 @@
 //! Pure: the controller's configuration file. Text in, a checked `Config` or an error that names the file
 //! out.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use causeway_proto::model::{ClusterId, NodeName};
@@ -50,6 +51,15 @@ impl TryFrom<String> for Target {
         match port {
             Some((host, Ok(1..))) if !host.is_empty() => Ok(Self::Tcp(text)),
             _ => Err(format!("{text:?} is neither unix:PATH nor HOST:PORT")),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => f.write_str(address),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Shell: the newest publication to the leader gateway, again whenever it changes and whenever the
 //! connection is a new one. Publications in between are left out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,17 +21,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A leader that has not taken a publication by then is asked anew. Followers have to acknowledge first.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Different troubles that are remembered: a few for each gateway.
+const TROUBLES: usize = 64;
 
 /// Publishes until the sender of publications is gone.
 pub async fn run(dialer: &Dialer, mut publications: watch::Receiver<Arc<Publication>>) {
     let mut pause = PAUSE;
+    // The same trouble is told once until something works.
+    let mut told = BTreeSet::new();
     loop {
         for target in dialer.targets() {
             let mut published = false;
             let ended = publish(dialer, target, &mut publications, &mut published).await;
             match ended {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(?target, %error, "the leader does not take exports"),
+                Err(error) => {
+                    if published || told.len() >= TROUBLES {
+                        told.clear();
+                    }
+                    if told.insert(format!("{target}: {error}")) {
+                        tracing::warn!("exports are not taken by {target}: {error}");
+                    }
+                }
             }
             if published {
                 pause = PAUSE;
@@ -51,12 +63,8 @@ async fn publish(
     let mut client = dialer.client(target).await?;
     let (requests, outgoing) = mpsc::channel::<PublishRequest>(1);
     let mut sequence = 1u64;
-    let send = async |sequence: u64, newest: Arc<Publication>| {
-        let request = PublishRequest::from((sequence, newest.as_ref()));
-        requests.send(request).await
-    };
     // The first goes before the call, which a server may answer only then.
-    send(sequence, publications.borrow_and_update().clone()).await?;
+    requests.send(newest(sequence, publications)).await?;
     let call = client.publish(ReceiverStream::new(outgoing));
     let mut replies = tokio::time::timeout(PATIENCE, call).await??.into_inner();
     loop {
@@ -67,7 +75,7 @@ async fn publish(
             return Err(format!("answered {answered} instead of {sequence}").into());
         }
         *published = true;
-        told(revision, &problems);
+        tell(revision, &problems);
         tokio::select! {
             changed = publications.changed() => if changed.is_err() {
                 return Ok(());
@@ -79,11 +87,15 @@ async fn publish(
             }),
         }
         sequence = sequence.saturating_add(1);
-        send(sequence, publications.borrow_and_update().clone()).await?;
+        requests.send(newest(sequence, publications)).await?;
     }
 }
 
-fn told(revision: Option<Revision>, problems: &[Problem]) {
+fn newest(sequence: u64, publications: &mut watch::Receiver<Arc<Publication>>) -> PublishRequest {
+    PublishRequest::from((sequence, publications.borrow_and_update().as_ref()))
+}
+
+fn tell(revision: Option<Revision>, problems: &[Problem]) {
     match revision {
         Some(revision) => tracing::info!(%revision, "exports are in force"),
         None => tracing::info!("exports are in force"),
