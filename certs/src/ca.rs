@@ -13,6 +13,7 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 use crate::bundle::{self, BundleError};
 use crate::catalog_key::{BadKey, CatalogKey};
@@ -20,8 +21,7 @@ use crate::cert::{authority_of, peer_name};
 use crate::files::{FileError, private_dir, read_private, write_private};
 use crate::grant::{AUTHORITY_MS, LEAF_MS, Validity};
 use crate::name::{NameError, PeerName, Role, trust_domain};
-use crate::secret::NoRandomness;
-use crate::{pem, tls};
+use crate::{Secret, pem, tls};
 
 /// Largest signing request that is read: ours are under 400 bytes.
 pub const CSR_BYTES: usize = 4096;
@@ -73,6 +73,23 @@ pub enum CaError {
     /// Key and certificate do not belong together.
     #[error("key and certificate do not belong together: {0}")]
     Mismatch(#[from] rustls::Error),
+}
+
+/// The operating system gave no random bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gave no random bytes")]
+pub struct NoRandomness;
+
+impl Secret {
+    /// From the operating system's generator.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
+        Ok(Self::new(*bytes))
+    }
 }
 
 /// A key with its certificate and that of the CA.

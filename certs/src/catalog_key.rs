@@ -1,4 +1,4 @@
-//! The key that signs catalog headers, and the check of what it signed.
+//! Shell: the key that signs catalog headers, and the check of what it signed.
 //!
 //! It is not a leaf: leaves live a day, and what was signed must be provable for years. The CA certifies it.
 

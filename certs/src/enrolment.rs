@@ -18,9 +18,9 @@ use crate::cert::authority_of;
 use crate::files::{FileError, private_dir, read_private, write_private};
 use crate::grant::renew_at;
 use crate::name::{NameError, PeerName, Role};
+use crate::pem;
 use crate::tls::{LeafCell, Tls};
 use crate::trust::{Trust, TrustHandle};
-use crate::{pem, secret::NoRandomness};
 
 /// Format of the file.
 pub const FORMAT: u32 = 1;
@@ -150,9 +150,6 @@ pub enum EnrolError {
     /// A name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// No randomness.
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
     /// The gateway refused, or none answered.
     #[error("asking for a certificate as {role}: {source}")]
     Call {

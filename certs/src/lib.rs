@@ -7,9 +7,9 @@
 //! | [`token`] | pure: the join token, its proofs |
 //! | [`grant`] | pure: who gets a certificate, of what life, when it is renewed |
 //! | [`cert`] | pure: what a certificate says |
-//! | [`catalog_key`] | signing and checking of catalog headers |
-//! | [`trust`] | whose certificates are taken, as one snapshot that is replaced whole |
-//! | [`tls`] | the rustls configurations, and the leaf that they present |
+//! | [`catalog_key`] | shell: signing and checking of catalog headers |
+//! | [`trust`] | pure: whose certificates are taken, as one snapshot that is replaced whole |
+//! | [`tls`] | shell: the rustls configurations, and the leaf that they present |
 //! | [`ca`] | shell: keys and signing of the cluster's CA |
 //! | [`enrolment`] | shell: the one-time file, and how a process comes to its first and next leaf |
 //! | [`files`] | shell: private files, written whole or not at all |
@@ -33,4 +33,4 @@ mod pem;
 mod secret;
 
 pub use rustls;
-pub use secret::{NoRandomness, Secret};
+pub use secret::Secret;

@@ -16,27 +16,12 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
-    /// From the operating system's generator.
-    ///
-    /// # Errors
-    /// When the generator fails.
-    pub fn random() -> Result<Self, NoRandomness> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
-        Ok(Self(bytes))
-    }
-
     /// The bytes; name the use where this is called.
     #[must_use]
     pub fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 }
-
-/// The operating system gave no random bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the operating system gave no random bytes")]
-pub struct NoRandomness;
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
@@ -65,6 +50,5 @@ mod tests {
         );
         assert_eq!(secret, secret.clone());
         assert_ne!(secret, Secret::new([0; 32]));
-        assert_ne!(Secret::random().unwrap(), Secret::random().unwrap());
     }
 }

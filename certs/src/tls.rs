@@ -1,4 +1,4 @@
-//! The rustls configurations, all TLS 1.3 with aws-lc-rs named.
+//! Shell: the rustls configurations, all TLS 1.3 with aws-lc-rs named.
 //!
 //! No session is resumed: a resumed handshake shows no certificate, and a cluster that was cut off must not come
 //! back by a ticket. The name sent is a constant, since a cluster's id in clear text is nobody's business.

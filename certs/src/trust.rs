@@ -1,4 +1,4 @@
-//! Whose certificates are taken: one immutable snapshot, replaced whole when a cluster joins, leaves or is cut off.
+//! Pure: whose certificates are taken: one immutable snapshot, replaced whole when a cluster joins, leaves or is cut off.
 //!
 //! Roots are kept per cluster: the name that a certificate claims chooses the CA that must have signed it, so a
 //! peer's CA speaks for that peer and for no other. X.509 name constraints are not relied upon.

@@ -15,6 +15,11 @@ fn open(dir: &Path, cluster: &str) -> Result<Authority, CaError> {
 }
 
 #[test]
+fn secrets_are_drawn() {
+    assert_ne!(Secret::random().unwrap(), Secret::random().unwrap());
+}
+
+#[test]
 fn made_once_and_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca");
