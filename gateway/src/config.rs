@@ -89,6 +89,21 @@ pub struct Advertise {
     pub local: Option<String>,
 }
 
+impl Advertise {
+    /// Port 0 stands for the port that is listened on.
+    pub fn bound(&mut self, session: SocketAddr, local: SocketAddr) {
+        let fill = |address: &mut String, bound: SocketAddr| {
+            if let Some(host) = address.strip_suffix(":0") {
+                *address = format!("{host}:{}", bound.port());
+            }
+        };
+        fill(&mut self.session, session);
+        if let Some(address) = &mut self.local {
+            fill(address, local);
+        }
+    }
+}
+
 /// Whether packets between clusters must be encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]

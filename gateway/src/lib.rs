@@ -3,9 +3,12 @@
 
 pub mod admin;
 pub mod allot;
+pub mod api;
+pub mod app;
 pub mod catalog;
 pub mod config;
 pub mod enroll;
+pub mod follow;
 pub mod join;
 pub mod merge;
 pub mod now;

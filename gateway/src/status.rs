@@ -49,6 +49,8 @@ pub struct PeerFacts {
     pub held: Option<Revision>,
     /// What it has acknowledged of ours.
     pub acknowledged: Option<Revision>,
+    /// When it was last heard, by either evidence.
+    pub heard: Option<Timestamp>,
     /// Live ones.
     pub sessions: Vec<SessionStatus>,
     /// What went wrong last.
@@ -99,7 +101,7 @@ pub fn peers(view: &View, facts: &Facts, now: Timestamp) -> BTreeMap<ClusterId, 
             number: peer.number,
             our_number_there: peer.our_number_there,
             liveness: peer.liveness,
-            age_ms: peer.heard.map(|heard| now.since(heard)),
+            age_ms: known.heard.or(peer.heard).map(|heard| now.since(heard)),
             held: known.held,
             acknowledged: known.acknowledged,
             encryption: peer.encryption,

@@ -121,51 +121,47 @@ impl Transport {
     ///
     /// # Errors
     /// When no address of it answers in time, or it is not who the configuration asks for.
-    pub async fn dial(
+    pub fn dial(
         &self,
         address: &str,
         tls: Arc<rustls::ClientConfig>,
-    ) -> Result<Link, DialError> {
-        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(parameters());
-        let resolve = |source| DialError::Resolve {
-            address: address.to_owned(),
-            source,
-        };
-        let resolved: Vec<SocketAddr> = tokio::net::lookup_host(address)
-            .await
-            .map_err(resolve)?
-            .collect();
-        let mut last = resolve(std::io::ErrorKind::NotFound.into());
-        for to in resolved {
-            // The name in the handshake is not what is verified: the certificate's SPIFFE name is.
-            let connecting =
-                self.endpoint
-                    .connect_with(config.clone(), to, causeway_certs::tls::SERVER_NAME);
-            let connecting = connecting.map_err(|source| DialError::Connect {
-                address: address.to_owned(),
-                source,
-            });
-            let attempt = match connecting {
-                Ok(connecting) => tokio::time::timeout(CONNECT_TIMEOUT, connecting).await,
-                Err(e) => {
-                    last = e;
-                    continue;
-                }
+    ) -> impl Future<Output = Result<Link, DialError>> + Send + use<> {
+        let (this, address) = (self.clone(), address.to_owned());
+        async move {
+            let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
+            let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+            config.transport_config(parameters());
+            let mut last = unresolved(&address, std::io::ErrorKind::NotFound.into());
+            let resolved = match tokio::net::lookup_host(address.clone()).await {
+                Ok(resolved) => resolved,
+                Err(source) => return Err(unresolved(&address, source)),
             };
-            match attempt {
-                Ok(Ok(connection)) => return Ok(Link { connection }),
-                Ok(Err(source)) => {
-                    last = DialError::Connection {
-                        address: address.to_owned(),
-                        source,
-                    };
+            for to in resolved {
+                match this.attempt(address.clone(), to, config.clone()).await {
+                    Ok(link) => return Ok(link),
+                    Err(error) => last = error,
                 }
-                Err(_) => last = DialError::Timeout(address.to_owned()),
             }
+            Err(last)
         }
-        Err(last)
+    }
+
+    async fn attempt(
+        &self,
+        address: String,
+        to: SocketAddr,
+        config: quinn::ClientConfig,
+    ) -> Result<Link, DialError> {
+        // The name in the handshake is not what is verified: the certificate's SPIFFE name is.
+        let connecting = match self.endpoint.connect_with(config, to, SERVER_NAME) {
+            Ok(connecting) => connecting,
+            Err(source) => return Err(DialError::Connect { address, source }),
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(Ok(connection)) => Ok(Link { connection }),
+            Ok(Err(source)) => Err(DialError::Connection { address, source }),
+            Err(_) => Err(DialError::Timeout(address)),
+        }
     }
 
     /// Hands every connection that comes up to `links`, until the endpoint is closed.
@@ -195,6 +191,13 @@ impl Transport {
     pub async fn close(&self) {
         self.endpoint.close(0u32.into(), b"shutdown");
         let _ = tokio::time::timeout(Duration::from_millis(300), self.endpoint.wait_idle()).await;
+    }
+}
+
+fn unresolved(address: &str, source: std::io::Error) -> DialError {
+    DialError::Resolve {
+        address: address.to_owned(),
+        source,
     }
 }
 

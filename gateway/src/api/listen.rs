@@ -1,0 +1,157 @@
+//! Shell: where the local service, status and admin API are reached, and who is at the other end there.
+
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_certs::name::Caller;
+use causeway_certs::tls::{self, Tls};
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::transport::Io;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes at one time.
+const HANDSHAKES: usize = 64;
+/// Connections that are accepted and not yet served.
+const WAITING: usize = 16;
+
+/// Who calls, as handlers find it in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct Calling {
+    /// Proven.
+    pub caller: Caller,
+    /// The leaf that opened the connection.
+    pub leaf: Option<CertificateDer<'static>>,
+}
+
+/// A connection with its caller.
+pub type Connection<S> = Io<S, Calling>;
+/// Connections as a gRPC server takes them.
+pub type Connections<S> = mpsc::Receiver<Result<Connection<S>, std::io::Error>>;
+
+/// Listens on a Unix socket that only its owner may open.
+///
+/// # Errors
+/// When something else is in its place, or another gateway answers there.
+pub async fn unix(path: &Path) -> std::io::Result<(Connections<UnixStream>, SocketFile)> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(std::io::Error::other(format!(
+                "{} is there and is no socket",
+                path.display()
+            )));
+        }
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(std::io::Error::other(format!(
+                "another process listens on {}",
+                path.display()
+            )));
+        }
+        std::fs::remove_file(path)?;
+    }
+    // The mode is right before the name is there: a socket between bind and chmod could be opened by others.
+    let beside = path.with_extension(format!("new{}", std::process::id()));
+    let _ = std::fs::remove_file(&beside);
+    let listener = UnixListener::bind(&beside)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&beside, path)?;
+    let (sender, receiver) = mpsc::channel(WAITING);
+    tokio::spawn(async move {
+        loop {
+            let stream = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => { pause(&error).await; continue; }
+                },
+                () = sender.closed() => return,
+            };
+            let calling = Calling {
+                caller: Caller::Socket,
+                leaf: None,
+            };
+            if sender.send(Ok(Io::new(stream, calling))).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok((receiver, SocketFile(path.to_owned())))
+}
+
+/// Takes the socket's file away when it is dropped.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Serves TCP; every connection is TLS 1.3, its caller certified or, to enrol, anonymous.
+///
+/// # Errors
+/// When rustls refuses the configuration.
+pub fn tcp(
+    listener: TcpListener,
+    tls: &Tls,
+) -> Result<Connections<TlsStream<TcpStream>>, rustls::Error> {
+    let acceptor = TlsAcceptor::from(Arc::new(tls.local_server()?));
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let tls = tls.clone();
+    tokio::spawn(async move {
+        let places = Arc::new(Semaphore::new(HANDSHAKES));
+        loop {
+            let (stream, from) = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => { pause(&error).await; continue; }
+                },
+                () = sender.closed() => return,
+            };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            let (acceptor, sender, tls) = (acceptor.clone(), sender.clone(), tls.clone());
+            tokio::spawn(async move {
+                match handshake(stream, &acceptor, &tls).await {
+                    Ok(connection) => {
+                        let _ = sender.send(Ok(connection)).await;
+                    }
+                    Err(error) => tracing::debug!(%from, %error, "local connection refused"),
+                }
+                drop(place);
+            });
+        }
+    });
+    Ok(receiver)
+}
+
+async fn handshake(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    tls: &Tls,
+) -> Result<Connection<TlsStream<TcpStream>>, anyhow::Error> {
+    stream.set_nodelay(true)?;
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let presented = stream.get_ref().1.peer_certificates();
+    let caller = tls::caller(presented, &tls.trust.load())?;
+    let leaf = presented
+        .and_then(<[_]>::first)
+        .map(|leaf| leaf.clone().into_owned());
+    Ok(Io::new(stream, Calling { caller, leaf }))
+}
+
+async fn pause(error: &std::io::Error) {
+    tracing::warn!(%error, "connection not accepted; is the limit of open files too low?");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}

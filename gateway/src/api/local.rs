@@ -1,0 +1,245 @@
+//! Shell: the local service: Exports and reports in, Views and certificates out.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use causeway_certs::name::{Call, Caller, Role, Scope};
+use causeway_proto::model::{ClusterId, Exports, Publication, Report, View, WatchScope};
+use causeway_proto::wire::pb::local as pb;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::app::{Core, Input};
+use crate::follow;
+
+use super::{Calling, check, invalid, scope};
+
+/// Answers on one stream that wait for the other side to read.
+const WAITING: usize = 4;
+
+/// Gives certificates out.
+#[tonic::async_trait]
+pub trait Signer: Send + Sync + 'static {
+    /// The first one, for a one-time secret.
+    async fn enroll(&self, request: pb::EnrollRequest) -> Result<pb::EnrollReply, Status>;
+    /// The next one, for the leaf that opened the connection.
+    async fn renew(
+        &self,
+        request: pb::RenewRequest,
+        calling: &Calling,
+    ) -> Result<pb::RenewReply, Status>;
+}
+
+/// The local service of one gateway.
+#[derive(Clone)]
+pub struct LocalService {
+    core: Core,
+    own: ClusterId,
+    signer: Arc<dyn Signer>,
+    leads: follow::Leads,
+}
+
+type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl LocalService {
+    /// For one cluster; `leads` is what followers are shown.
+    #[must_use]
+    pub fn new(core: Core, own: ClusterId, signer: Arc<dyn Signer>, leads: follow::Leads) -> Self {
+        Self {
+            core,
+            own,
+            signer,
+            leads,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::local_server::Local for LocalService {
+    type PublishStream = Replies<pb::PublishReply>;
+    type FollowStream = Replies<pb::FollowReply>;
+    type WatchStream = Replies<pb::WatchReply>;
+
+    async fn publish(
+        &self,
+        request: Request<Streaming<pb::PublishRequest>>,
+    ) -> Result<Response<Self::PublishStream>, Status> {
+        check(&request, &self.own, &Call::Publish)?;
+        if let Some(leader) = self.leads.other_leader() {
+            let message = format!("this gateway follows {leader}; publish there");
+            return Err(Status::failed_precondition(message));
+        }
+        let (replies, answers) = mpsc::channel(WAITING);
+        tokio::spawn(publish(self.core.clone(), request.into_inner(), replies));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn follow(
+        &self,
+        request: Request<Streaming<pb::FollowRequest>>,
+    ) -> Result<Response<Self::FollowStream>, Status> {
+        let calling = check(&request, &self.own, &Call::Follow)?;
+        if let Some(leader) = self.leads.other_leader() {
+            let message = format!("this gateway is not the leader, {leader} is");
+            return Err(Status::failed_precondition(message));
+        }
+        let name = match calling.caller {
+            Caller::Certified(name) => match name.role {
+                Role::Gateway(name) => Some(name),
+                _ => return Err(Status::permission_denied("only gateways follow")),
+            },
+            _ => None,
+        };
+        let (replies, answers) = mpsc::channel(WAITING);
+        let (core, leads) = (self.core.clone(), self.leads.clone());
+        tokio::spawn(follow::serve(
+            core,
+            leads,
+            name,
+            request.into_inner(),
+            replies,
+        ));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<pb::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let asked = watch_scope(request.get_ref().clone())?;
+        let call = match &asked {
+            WatchScope::Node(node) => Scope::Node(node.clone()),
+            WatchScope::Controller => Scope::Controller,
+            WatchScope::Whole => Scope::Whole,
+        };
+        check(&request, &self.own, &Call::Watch(call))?;
+        let views = WatchStream::new(self.core.views());
+        let replies = views
+            .map(move |view| view_reply(&view, &asked))
+            .filter_map(|reply| async move { reply });
+        // A View that says the same is not sent twice.
+        let mut last: Option<pb::WatchReply> = None;
+        let changed = replies.filter_map(move |reply| {
+            let same = last.as_ref().is_some_and(|l| same_view(l, &reply));
+            let out = (!same).then(|| {
+                last = Some(reply.clone());
+                Ok(reply)
+            });
+            async move { out }
+        });
+        Ok(Response::new(Box::pin(changed)))
+    }
+
+    async fn report(
+        &self,
+        request: Request<pb::ReportRequest>,
+    ) -> Result<Response<pb::ReportReply>, Status> {
+        let calling = super::calling(&request);
+        let report = request.into_inner().report;
+        let report = report.ok_or_else(|| invalid("report is missing"))?;
+        let report = Report::try_from(report).map_err(invalid)?;
+        let call = Call::Report(report.node.clone());
+        causeway_certs::name::authorize(&calling.caller, &self.own, &call)
+            .map_err(|e| Status::permission_denied(e.to_string()))?;
+        self.core.tell(Input::Report(Box::new(report))).await;
+        Ok(Response::new(pb::ReportReply {}))
+    }
+
+    async fn enroll(
+        &self,
+        request: Request<pb::EnrollRequest>,
+    ) -> Result<Response<pb::EnrollReply>, Status> {
+        check(&request, &self.own, &Call::Enroll)?;
+        let reply = self.signer.enroll(request.into_inner()).await?;
+        Ok(Response::new(reply))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<pb::RenewRequest>,
+    ) -> Result<Response<pb::RenewReply>, Status> {
+        let calling = check(&request, &self.own, &Call::Renew)?;
+        let reply = self.signer.renew(request.into_inner(), &calling).await?;
+        Ok(Response::new(reply))
+    }
+}
+
+/// One controller's publications, each answered when it is in force.
+async fn publish(
+    core: Core,
+    mut requests: Streaming<pb::PublishRequest>,
+    replies: mpsc::Sender<Result<pb::PublishReply, Status>>,
+) {
+    while let Some(request) = requests.next().await {
+        let reply = match request {
+            Ok(request) => publish_one(&core, request).await,
+            Err(status) => Err(status),
+        };
+        let over = reply.is_err();
+        if replies.send(reply).await.is_err() || over {
+            return;
+        }
+    }
+}
+
+async fn publish_one(core: &Core, request: pb::PublishRequest) -> Result<pb::PublishReply, Status> {
+    let sequence = request.sequence;
+    let publication = publication(request)?;
+    let published = core
+        .publish(publication)
+        .await
+        .map_err(|e| Status::failed_precondition(e.to_string()))?;
+    Ok(pb::PublishReply {
+        sequence,
+        revision: Some(published.revision.into()),
+        problems: published.problems.iter().map(Into::into).collect(),
+    })
+}
+
+fn publication(request: pb::PublishRequest) -> Result<Publication, Status> {
+    let exports = request
+        .exports
+        .ok_or_else(|| invalid("exports are missing"))?;
+    let conditions: Result<Vec<_>, _> = request
+        .conditions
+        .into_iter()
+        .map(TryInto::try_into)
+        .collect();
+    let problems: Result<Vec<_>, _> = request
+        .problems
+        .into_iter()
+        .map(TryInto::try_into)
+        .collect();
+    Ok(Publication {
+        exports: Exports::try_from(exports).map_err(invalid)?,
+        conditions: conditions.map_err(invalid)?,
+        problems: problems.map_err(invalid)?,
+    })
+}
+
+fn watch_scope(request: pb::WatchRequest) -> Result<WatchScope, Status> {
+    WatchScope::try_from(request).map_err(invalid)
+}
+
+/// Nothing before the first View is whole.
+fn view_reply(view: &View, asked: &WatchScope) -> Option<pb::WatchReply> {
+    if view.revision.number == 0 {
+        return None;
+    }
+    Some(pb::WatchReply {
+        view: Some((&scope(view, asked)).into()),
+    })
+}
+
+fn same_view(a: &pb::WatchReply, b: &pb::WatchReply) -> bool {
+    match (&a.view, &b.view) {
+        (Some(a), Some(b)) => {
+            let mut b = b.clone();
+            b.revision.clone_from(&a.revision);
+            *a == b
+        }
+        _ => false,
+    }
+}

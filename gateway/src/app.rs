@@ -1,0 +1,387 @@
+//! Shell: builds every task of a gateway, says when it is ready and where it is bound, and stops it in order.
+
+mod clock;
+mod core;
+mod dial;
+mod handle;
+mod own;
+mod sessions;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use causeway_certs::files::private_dir;
+use causeway_certs::tls::{ALPN_LOCAL, SERVER_NAME, Tls};
+use causeway_proto::limits::VIEW_BYTES;
+use causeway_proto::model::{FollowHello, GatewayAddress};
+use causeway_proto::wire::{DESCRIPTORS, pb};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Server};
+
+use crate::admin::{AdminService, CertificateService};
+use crate::api::{self, LocalService, SocketFile, StatusService};
+use crate::config::Config;
+use crate::follow::{self, Leads};
+use crate::join::link::Joining;
+use crate::store::Store;
+use crate::transport::{Link, Transport, WINDOW, channel_over};
+
+use self::core::{Engine, Shown};
+use self::sessions::Sessions;
+
+pub use self::clock::{Clock, random_u64, wall_clock};
+pub use self::handle::{Core, Input, NotLeader, Opened, SessionId};
+pub use self::own::OwnKeys;
+
+/// Connections that have come up and are not yet served.
+const LINKS: usize = 16;
+/// Reports on their way to the leader.
+const REPORTS: usize = 256;
+/// How often a caller of the local service must show that it is there: a follower that is cut off must not hold up
+/// the leader.
+const ALIVE: Duration = Duration::from_secs(1);
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Where a gateway is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// UDP: sessions and joins.
+    pub session: SocketAddr,
+    /// TCP: local service.
+    pub local: SocketAddr,
+    /// Unix socket.
+    pub socket: PathBuf,
+    /// UDP and TCP of each DNS address.
+    pub dns: Vec<(SocketAddr, SocketAddr)>,
+}
+
+/// A gateway that is ready. It ends when this is dropped; [`Running::stop`] says goodbye first.
+pub struct Running {
+    /// Where it is bound.
+    pub addresses: Addresses,
+    /// To its core.
+    pub core: Core,
+    transport: Transport,
+    tasks: JoinSet<()>,
+    _dns: Vec<causeway_dns::Serving>,
+    _socket: SocketFile,
+}
+
+impl Running {
+    /// Says goodbye to peers, then ends.
+    pub async fn stop(mut self) {
+        let (done, said) = oneshot::channel();
+        self.core.tell(Input::Stop(done)).await;
+        let _ = tokio::time::timeout(GOODBYE, said).await;
+        // The streams end when their last frames are on the way.
+        tokio::time::sleep(GOODBYE / 5).await;
+        self.transport.close().await;
+        self.tasks.shutdown().await;
+    }
+
+    /// Waits until a task that should not end has ended.
+    pub async fn failed(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            _ => "a task of the gateway has ended".to_owned(),
+        }
+    }
+}
+
+/// A channel to a gateway of our own cluster, over TCP with mutual TLS.
+///
+/// # Errors
+/// When it cannot be reached, or is not a gateway of ours.
+pub async fn local_channel(tls: &Tls, address: &str) -> Result<Channel, std::io::Error> {
+    let connect = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let mut config = tls.local_client().map_err(std::io::Error::other)?;
+        config.alpn_protocols = vec![ALPN_LOCAL.to_vec()];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = SERVER_NAME.try_into().map_err(std::io::Error::other)?;
+        let stream = connector.connect(name, stream).await?;
+        channel_over(stream).await.map_err(std::io::Error::other)
+    };
+    let connected = tokio::time::timeout(crate::transport::CONNECT_TIMEOUT, connect).await;
+    let timeout = |_| {
+        std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("{address}: no answer within 3 s"),
+        )
+    };
+    connected.map_err(timeout)?
+}
+
+/// Starts everything; comes back when it serves.
+///
+/// # Errors
+/// When files, addresses or certificates cannot be had; the message says what to check.
+pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
+    let clock = Clock::start();
+    private_dir(&config.state_dir)?;
+    let transport = Transport::bind(config.listen.session)
+        .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
+    let listener = TcpListener::bind(config.listen.local)
+        .await
+        .with_context(|| format!("listen.local {}: cannot be had", config.listen.local))?;
+    let bound = (transport.local_address()?, listener.local_addr()?);
+    config.advertise.bound(bound.0, bound.1);
+    let config = Arc::new(config);
+    let store = Arc::new(Store::open(&config.state_dir)?);
+    let keys = Arc::new(OwnKeys::open(Arc::clone(&config), wall_clock()).await?);
+    let instance = random_u64();
+    let (shown, watched) = channels(&config, instance);
+    let (inputs, received) = mpsc::channel(handle::INPUTS);
+    let core = Core::new(inputs, watched.view, watched.facts, watched.trust);
+    let mut tasks = JoinSet::new();
+
+    let engine = Engine::restore(
+        Arc::clone(&config),
+        Arc::clone(&keys),
+        store,
+        shown,
+        clock,
+        instance,
+    )?;
+    let tls = Arc::new(keys.tls.peer_server()?);
+    transport.serve_with(tls)?;
+    let sessions = Sessions::new(core.clone(), keys.tls.clone());
+    let joining = Joining::new(core.clone(), Arc::clone(&config), Arc::clone(&keys));
+    tasks.spawn(engine.run(received));
+    serve_peers(&mut tasks, &transport, &sessions, &joining);
+    let dial = dial::run(core.clone(), transport.clone(), sessions, watched.targets);
+    tasks.spawn(dial);
+
+    let leads = Leads::new(
+        config.leader_name().clone(),
+        config.name.clone(),
+        watched.lead,
+    );
+    let routes = routes(&config, &keys, &core, &transport, leads);
+    let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
+    if let (false, Some(address)) = (config.is_leader(), config.leader_address.clone()) {
+        let (core, tls) = (core.clone(), keys.tls.clone());
+        tasks.spawn(follow::run(
+            core,
+            tls,
+            address,
+            watched.hello,
+            watched.reports,
+        ));
+    }
+    let mut dns = Vec::new();
+    for address in &config.listen.dns {
+        let serving = causeway_dns::serve(core.views(), *address, *address).await;
+        dns.push(serving.with_context(|| format!("listen.dns {address}: cannot be had"))?);
+    }
+    tasks.spawn(async move { keys.renew().await });
+    Ok(Running {
+        addresses: Addresses {
+            session: bound.0,
+            local: bound.1,
+            socket: config.listen.socket.clone(),
+            dns: dns.iter().map(|s| (s.udp, s.tcp)).collect(),
+        },
+        core,
+        transport,
+        tasks,
+        _dns: dns,
+        _socket: socket,
+    })
+}
+
+/// What the core shows, from the other side.
+struct Watched {
+    view: watch::Receiver<Arc<causeway_proto::model::View>>,
+    facts: watch::Receiver<Arc<crate::status::Facts>>,
+    trust: watch::Receiver<Arc<causeway_proto::model::TrustState>>,
+    lead: watch::Receiver<Arc<follow::Lead>>,
+    hello: watch::Receiver<Arc<FollowHello>>,
+    targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
+    reports: mpsc::Receiver<causeway_proto::model::Report>,
+}
+
+fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
+    let hello = FollowHello {
+        gateway: config.name.clone(),
+        epoch: 0,
+        instance,
+        node: config.node.clone(),
+        address: GatewayAddress {
+            session: config.advertise.session.clone(),
+            tunnel: config.advertise.tunnel,
+        },
+        allocations: None,
+        trust: None,
+    };
+    let (view, view_seen) = watch::channel(Arc::new(core::empty_view(config, instance)));
+    let (facts, facts_seen) = watch::channel(Arc::default());
+    let (trust, trust_seen) = watch::channel(Arc::default());
+    let (lead, lead_seen) = watch::channel(Arc::default());
+    let (hello, hello_seen) = watch::channel(Arc::new(hello));
+    let (targets, targets_seen) = watch::channel(Arc::default());
+    let (reports, reports_seen) = mpsc::channel(REPORTS);
+    let shown = Shown {
+        view,
+        facts,
+        trust,
+        lead,
+        hello,
+        targets,
+        reports,
+    };
+    let watched = Watched {
+        view: view_seen,
+        facts: facts_seen,
+        trust: trust_seen,
+        lead: lead_seen,
+        hello: hello_seen,
+        targets: targets_seen,
+        reports: reports_seen,
+    };
+    (shown, watched)
+}
+
+/// Sessions and joins on the one UDP port.
+fn serve_peers(
+    tasks: &mut JoinSet<()>,
+    transport: &Transport,
+    sessions: &Sessions,
+    joining: &Joining,
+) {
+    let (links, mut accepted) = mpsc::channel::<Link>(LINKS);
+    let (streams, incoming) = mpsc::channel::<Result<_, std::io::Error>>(LINKS);
+    let accepting = transport.clone();
+    tasks.spawn(async move { accepting.accept(links).await });
+    let (route, joining) = (sessions.clone(), joining.clone());
+    tasks.spawn(async move {
+        while let Some(link) = accepted.recv().await {
+            match route.admit(&link) {
+                Ok(Some(peer)) => {
+                    let streams = streams.clone();
+                    tokio::spawn(async move {
+                        while let Some(stream) = link.accept(peer.clone()).await {
+                            if streams.send(Ok(stream)).await.is_err() {
+                                return;
+                            }
+                        }
+                    });
+                }
+                Ok(None) => {
+                    tokio::spawn(joining.clone().serve(link));
+                }
+                Err(error) => {
+                    tracing::warn!(from = %link.remote(), %error, "connection refused");
+                    link.close("refused");
+                }
+            }
+        }
+    });
+    let service = sessions::service(sessions.clone());
+    tasks.spawn(async move {
+        let served = Server::builder()
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_concurrent_streams(4)
+            .add_service(service)
+            .serve_with_incoming(ReceiverStream::new(incoming));
+        if let Err(error) = served.await {
+            tracing::error!(%error, "sessions are no longer served");
+        }
+    });
+}
+
+fn routes(
+    config: &Arc<Config>,
+    keys: &Arc<OwnKeys>,
+    core: &Core,
+    transport: &Transport,
+    leads: Leads,
+) -> Routes {
+    let certificates = Arc::new(CertificateService::new(
+        core.clone(),
+        Arc::clone(config),
+        Arc::clone(keys),
+    ));
+    let local = LocalService::new(core.clone(), config.cluster.clone(), certificates, leads);
+    let local = pb::local::local_server::LocalServer::new(local)
+        .max_decoding_message_size(VIEW_BYTES)
+        .max_encoding_message_size(VIEW_BYTES);
+    let status = StatusService::new(core.clone(), config.name.clone());
+    let status = pb::status::status_server::StatusServer::new(status);
+    let admin = AdminService::new(
+        core.clone(),
+        Arc::clone(config),
+        Arc::clone(keys),
+        transport.clone(),
+    );
+    let admin = pb::admin::admin_server::AdminServer::new(admin);
+    let (health, service) = tonic_health::server::health_reporter();
+    tokio::spawn(async move {
+        health
+            .set_service_status("", tonic_health::ServingStatus::Serving)
+            .await;
+    });
+    let mut routes = Routes::builder();
+    routes
+        .add_service(local)
+        .add_service(status)
+        .add_service(admin)
+        .add_service(service);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => {
+            routes.add_service(reflection);
+        }
+        Err(error) => tracing::error!(%error, "no reflection"),
+    }
+    routes.routes()
+}
+
+/// The Unix socket and TCP, with the same services.
+async fn serve_local(
+    tasks: &mut JoinSet<()>,
+    config: &Config,
+    keys: &OwnKeys,
+    listener: TcpListener,
+    routes: Routes,
+) -> Result<SocketFile, anyhow::Error> {
+    let path = &config.listen.socket;
+    let (socket, file) = api::unix(path)
+        .await
+        .with_context(|| format!("listen.socket {}: cannot be had", path.display()))?;
+    let tcp = api::tcp(listener, &keys.tls)?;
+    let builder = || {
+        Server::builder()
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .http2_keepalive_interval(Some(ALIVE))
+            .http2_keepalive_timeout(Some(ALIVE * 2))
+    };
+    let unix = builder()
+        .add_routes(routes.clone())
+        .serve_with_incoming(ReceiverStream::new(socket));
+    let tcp = builder()
+        .add_routes(routes)
+        .serve_with_incoming(ReceiverStream::new(tcp));
+    let told = |ended: Result<(), tonic::transport::Error>| {
+        if let Err(error) = ended {
+            tracing::error!(%error, "the local service is no longer served");
+        }
+    };
+    tasks.spawn(async move { told(unix.await) });
+    tasks.spawn(async move { told(tcp.await) });
+    Ok(file)
+}

@@ -1,0 +1,203 @@
+//! Shell: the one way to the core task: what it can be told, and what it shows to everybody.
+
+use std::sync::Arc;
+
+use causeway_certs::name::PeerName;
+use causeway_proto::model::{
+    ClusterId, FollowHello, FollowState, Frame, GatewayName, Problem, Publication, Report,
+    Revision, Timestamp, TrustState, View,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::status::Facts;
+
+/// Inputs waiting for the core: some rounds of all sessions; senders wait beyond it.
+pub const INPUTS: usize = 1024;
+
+/// One session in this process, whoever dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A session that has come up, before its first frame.
+#[derive(Debug)]
+pub struct Opened {
+    /// Which.
+    pub id: SessionId,
+    /// Proven by its certificate: a gateway of a peer.
+    pub peer: PeerName,
+    /// The other end, `ADDRESS:PORT`.
+    pub address: String,
+    /// The `HOST:PORT` that we dialled; `None` where the other side did.
+    pub dialled: Option<String>,
+    /// When the first of both leaves ends, and the session with it.
+    pub expires: Timestamp,
+    /// Frames to it; dropping this closes the session once they are sent.
+    pub out: mpsc::Sender<Frame>,
+}
+
+/// A change of the trust state; runs on the core, on the leader only. False leaves it unchanged.
+pub type TrustChange = Box<dyn FnOnce(&mut TrustState, Timestamp) -> bool + Send>;
+
+/// What the controller gets for a publication.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// Of the own catalog with it.
+    pub revision: Revision,
+    /// What did not fit.
+    pub problems: Vec<Problem>,
+}
+
+/// Everything that the core can be told.
+pub enum Input {
+    /// By the controller, to the leader.
+    Publish(
+        Box<Publication>,
+        oneshot::Sender<Result<Published, NotLeader>>,
+    ),
+    /// By an agent.
+    Report(Box<Report>),
+    /// By an operator, a joiner or an enrolment. Answered when it is stored; with false where nothing changed.
+    Trust(TrustChange, oneshot::Sender<Result<bool, NotLeader>>),
+    /// A session came up.
+    Opened(Opened),
+    /// A frame came.
+    Frame(SessionId, Box<Frame>),
+    /// What came is no frame.
+    Malformed(SessionId, String),
+    /// A session's leaf has ended.
+    Expired(SessionId),
+    /// A session is gone.
+    Closed(SessionId, String),
+    /// A gateway could not be dialled.
+    DialFailed(ClusterId, String),
+    /// A follower came; the sender shows it what the leader writes.
+    Follower(Box<FollowHello>),
+    /// A follower has this on its disk: (epoch, version) of the allocations.
+    FollowerAck(GatewayName, (u64, u64)),
+    /// A follower is gone.
+    FollowerGone(GatewayName),
+    /// From the leader; answered when it is on disk and in force.
+    Followed(Box<FollowState>, oneshot::Sender<bool>),
+    /// The leader is gone.
+    LeaderLost,
+    /// Takes leave of all peers; answered with those that have a session, then those that have none.
+    Leave(oneshot::Sender<Result<(Vec<ClusterId>, Vec<ClusterId>), NotLeader>>),
+    /// The process stops: says Bye; answered when that is queued.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A call that only the leader can serve.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotLeader {
+    /// Ask there.
+    #[error("this gateway follows; only the leader, {0}, can do this")]
+    Follows(GatewayName),
+    /// The process stops.
+    #[error("this gateway is stopping")]
+    Stopping,
+}
+
+/// To the core and from it.
+#[derive(Debug, Clone)]
+pub struct Core {
+    inputs: mpsc::Sender<Input>,
+    view: watch::Receiver<Arc<View>>,
+    facts: watch::Receiver<Arc<Facts>>,
+    trust: watch::Receiver<Arc<TrustState>>,
+}
+
+impl Core {
+    /// Of a core that reads `inputs` and writes the others.
+    #[must_use]
+    pub fn new(
+        inputs: mpsc::Sender<Input>,
+        view: watch::Receiver<Arc<View>>,
+        facts: watch::Receiver<Arc<Facts>>,
+        trust: watch::Receiver<Arc<TrustState>>,
+    ) -> Self {
+        Self {
+            inputs,
+            view,
+            facts,
+            trust,
+        }
+    }
+
+    /// The newest View, and when it changes.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// The newest View.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// What status needs beside it.
+    #[must_use]
+    pub fn facts(&self) -> Arc<Facts> {
+        self.facts.borrow().clone()
+    }
+
+    /// Who is trusted now.
+    #[must_use]
+    pub fn trust(&self) -> Arc<TrustState> {
+        self.trust.borrow().clone()
+    }
+
+    /// Who is trusted, and when it changes.
+    #[must_use]
+    pub fn trusts(&self) -> watch::Receiver<Arc<TrustState>> {
+        self.trust.clone()
+    }
+
+    /// Tells the core; false when it has stopped.
+    pub async fn tell(&self, input: Input) -> bool {
+        self.inputs.send(input).await.is_ok()
+    }
+
+    /// The controller's word.
+    ///
+    /// # Errors
+    /// When this is not the leader.
+    pub async fn publish(&self, publication: Publication) -> Result<Published, NotLeader> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Publish(Box::new(publication), reply))
+            .await;
+        answer.await.unwrap_or(Err(NotLeader::Stopping))
+    }
+
+    /// Changes who is trusted, and answers when that is on disk. `change` says whether it changed anything, and what
+    /// to hand on.
+    ///
+    /// # Errors
+    /// When this is not the leader.
+    pub async fn change_trust<R, F>(&self, change: F) -> Result<R, NotLeader>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut TrustState, Timestamp) -> (bool, R) + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let (result, outcome) = oneshot::channel();
+        let change: TrustChange = Box::new(move |trust, now| {
+            let (changed, value) = change(trust, now);
+            let _ = result.send(value);
+            changed
+        });
+        self.tell(Input::Trust(change, reply)).await;
+        answer.await.unwrap_or(Err(NotLeader::Stopping))?;
+        outcome.await.map_err(|_| NotLeader::Stopping)
+    }
+
+    /// Takes leave of all peers: those that heard it, and those whose lease must run out.
+    ///
+    /// # Errors
+    /// When this is not the leader.
+    pub async fn leave(&self) -> Result<(Vec<ClusterId>, Vec<ClusterId>), NotLeader> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Input::Leave(reply)).await;
+        answer.await.unwrap_or(Err(NotLeader::Stopping))
+    }
+}
