@@ -46,7 +46,9 @@ pub const SERVICES: usize = 20_000;
 pub const WORKLOADS: usize = 150_000;
 /// Problems and conditions that are carried; who has more says so in one of them.
 pub const PROBLEMS: usize = 10_000;
-/// Tokens and enrolments that are open or burnt at one time.
+/// Enrolments that are open at one time: a few per node.
+pub const ENROLMENTS: usize = 4 * NODES_PER_CLUSTER;
+/// Tokens that are open, or burnt, at one time.
 pub const TOKENS: usize = 1000;
 /// Features in a Hello.
 pub const FEATURES: usize = 64;

@@ -289,7 +289,12 @@ impl TryFrom<pb::TrustState> for TrustState {
             revocations: map("revocations", peers, t.revocations, TryFrom::try_from)?,
             burnt: map("burnt", tokens, t.burnt, TryFrom::try_from)?,
             tokens: map("tokens", tokens, t.tokens, TryFrom::try_from)?,
-            enrolments: map("enrolments", tokens, t.enrolments, TryFrom::try_from)?,
+            enrolments: map(
+                "enrolments",
+                limits::ENROLMENTS,
+                t.enrolments,
+                TryFrom::try_from,
+            )?,
             withdrawn: set("withdrawn", limits::NODES_PER_CLUSTER, t.withdrawn, serial)?,
         })
     }
