@@ -1,8 +1,8 @@
 //! Pure: what one question gets from the zone. In: a `DnsZone` and a `Question`. Out: an `Answer`.
 //!
 //! Never panics, whatever the name. A name that is not known is denied (NXDOMAIN) only when every cluster
-//! that could have it has told what it exports; otherwise the answer is SERVFAIL. What is known is
-//! answered, whoever is missing.
+//! that could have it has told what it exports, or when its namespace does not exist here, so that it
+//! could not be imported; otherwise the answer is SERVFAIL. What is known is answered, whoever is missing.
 
 use std::fmt;
 
@@ -155,7 +155,7 @@ pub fn answer(zone: &DnsZone, question: &Question) -> Answer {
         [] | ["dns-version"] | ["svc"] => nodata(),
         [namespace, "svc"] => match namespace.parse::<Namespace>() {
             Ok(namespace) if zone.has_namespace(&namespace) => nodata(),
-            Ok(_) => unknown(zone.is_incomplete()),
+            Ok(namespace) => unknown(zone.may_grow(&namespace)),
             Err(_) => denied(),
         },
         [inner @ .., service, namespace, "svc"] => {
@@ -169,8 +169,8 @@ pub fn answer(zone: &DnsZone, question: &Question) -> Answer {
 }
 
 /// A name that nobody known has.
-fn unknown(incomplete: bool) -> Answer {
-    Answer::negative(if incomplete {
+fn unknown(may_come: bool) -> Answer {
+    Answer::negative(if may_come {
         Code::ServFail
     } else {
         Code::NxDomain
@@ -180,9 +180,12 @@ fn unknown(incomplete: bool) -> Answer {
 /// The service's own name and those under it: `inner` stands left of it.
 fn below(zone: &DnsZone, question: &Question, service: &ServiceName, inner: &[&str]) -> Answer {
     let entry = zone.entry(service);
-    let unknown_here = || unknown(zone.is_incomplete());
+    let namespace = &service.namespace;
+    let unknown_here = || unknown(zone.may_grow(namespace));
     match inner {
-        [] => entry.map_or_else(unknown_here, |entry| own_name(zone, question, entry)),
+        [] => entry
+            .and_then(|entry| own_name(question, entry))
+            .unwrap_or_else(unknown_here),
         [.., protocol] if protocol.starts_with('_') => {
             let (Some(protocol), true) = (protocol_of(protocol), inner.len() <= 2) else {
                 return Answer::negative(Code::NxDomain);
@@ -191,15 +194,18 @@ fn below(zone: &DnsZone, question: &Question, service: &ServiceName, inner: &[&s
                 [port, _] => port.strip_prefix('_'),
                 _ => Some(""),
             };
-            let (Some(entry), Some(port)) = (entry, port) else {
-                return unknown_here();
-            };
-            port_name(zone, question, entry, protocol, port)
+            entry
+                .zip(port)
+                .and_then(|(entry, port)| port_name(question, entry, protocol, port))
+                .unwrap_or_else(unknown_here)
         }
-        [hostname, cluster] => host_name(zone, question, entry, hostname, cluster),
-        [hostname, name, registry] => {
-            let cluster = format!("{name}.{registry}");
-            host_name(zone, question, entry, hostname, &cluster)
+        [hostname, cluster @ ..] if matches!(cluster.len(), 1 | 2) => {
+            let Ok(cluster) = cluster.join(".").parse::<ClusterId>() else {
+                return Answer::negative(Code::NxDomain);
+            };
+            entry
+                .and_then(|entry| host_name(question, entry, hostname, &cluster))
+                .unwrap_or_else(|| unknown(zone.may_grow_by(namespace, &cluster)))
         }
         // `<clusterid>.<svc>.<ns>.svc` is reserved and must not exist, though names stand below it; one
         // label is also all that any other name here could have.
@@ -213,11 +219,12 @@ fn protocol_of(label: &str) -> Option<Protocol> {
         .find(|protocol| label.strip_prefix('_') == Some(protocol.label()))
 }
 
-fn own_name(zone: &DnsZone, question: &Question, entry: &Entry) -> Answer {
-    match &entry.kind {
+/// `None` from here on: there is no such name.
+fn own_name(question: &Question, entry: &Entry) -> Option<Answer> {
+    Some(match &entry.kind {
         EntryKind::ClusterSetIp(None) => Answer::negative(Code::ServFail),
         // The schema: NXDOMAIN when none is ready.
-        EntryKind::Headless(hosts) if hosts.is_empty() => unknown(zone.is_incomplete()),
+        EntryKind::Headless(hosts) if hosts.is_empty() => return None,
         EntryKind::ClusterSetIp(Some(vip)) if question.kind != Kind::Srv => {
             addresses(question.kind, [*vip].into_iter())
         }
@@ -227,59 +234,41 @@ fn own_name(zone: &DnsZone, question: &Question, entry: &Entry) -> Answer {
             addresses(question.kind, found)
         }
         _ => srv(question, entry, |_| true),
-    }
+    })
 }
 
 /// `_port._proto` under a service; with an empty `port` the empty name in between.
-fn port_name(
-    zone: &DnsZone,
-    question: &Question,
-    entry: &Entry,
-    protocol: Protocol,
-    port: &str,
-) -> Answer {
+fn port_name(question: &Question, entry: &Entry, protocol: Protocol, port: &str) -> Option<Answer> {
+    if matches!(&entry.kind, EntryKind::Headless(hosts) if hosts.is_empty()) {
+        return None;
+    }
     let served = entry.ports.iter().filter(|p| p.protocol == protocol);
     let mut named = served.filter_map(|p| Some((p.name.as_deref()?, p.port)));
-    let alive = !matches!(&entry.kind, EntryKind::Headless(hosts) if hosts.is_empty());
     if port.is_empty() {
-        return match named.next() {
-            Some(_) if alive => Answer::negative(Code::NoError),
-            _ => unknown(zone.is_incomplete()),
-        };
+        return named.next().map(|_| Answer::negative(Code::NoError));
     }
-    let number = named.find(|(name, _)| *name == port).filter(|_| alive);
-    let Some((_, number)) = number else {
-        return unknown(zone.is_incomplete());
-    };
-    match (&entry.kind, question.kind) {
+    let (_, number) = named.find(|(name, _)| *name == port)?;
+    Some(match (&entry.kind, question.kind) {
         (EntryKind::ClusterSetIp(None), _) => Answer::negative(Code::ServFail),
         (_, Kind::Srv | Kind::Any) => srv(question, entry, |p| *p == (protocol, number)),
         _ => Answer::negative(Code::NoError),
-    }
+    })
 }
 
 fn host_name(
-    zone: &DnsZone,
     question: &Question,
-    entry: Option<&Entry>,
+    entry: &Entry,
     hostname: &str,
-    cluster: &str,
-) -> Answer {
-    let Ok(cluster) = cluster.parse::<ClusterId>() else {
-        return Answer::negative(Code::NxDomain);
+    cluster: &ClusterId,
+) -> Option<Answer> {
+    let EntryKind::Headless(hosts) = &entry.kind else {
+        return None;
     };
-    let host = entry.and_then(|entry| match &entry.kind {
-        EntryKind::ClusterSetIp(_) => None,
-        EntryKind::Headless(hosts) => {
-            let wanted = |h: &&Host| h.cluster == cluster && h.hostname == hostname;
-            hosts.iter().find(wanted).filter(|h| h.name.is_some())
-        }
-    });
-    match host {
-        Some(host) => addresses(question.kind, host.addresses.iter().copied()),
-        // Only that cluster could have it.
-        None => unknown(zone.is_missing(&cluster)),
-    }
+    let host = hosts
+        .iter()
+        .find(|h| h.cluster == *cluster && h.hostname == hostname)?;
+    host.name.as_ref()?;
+    Some(addresses(question.kind, host.addresses.iter().copied()))
 }
 
 fn addresses(kind: Kind, found: impl Iterator<Item = Address> + Clone) -> Answer {

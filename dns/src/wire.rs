@@ -163,3 +163,60 @@ fn encode(mut response: Message, limit: u16) -> Option<Vec<u8>> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn question() -> Vec<u8> {
+        let mut message = Message::query();
+        let name = Name::from_ascii("cart.shop.svc.clusterset.local.").unwrap();
+        message.add_query(Query::query(name, RecordType::A));
+        message.set_edns(Edns::new());
+        message.to_vec().unwrap()
+    }
+
+    fn check(request: &[u8]) {
+        for tcp in [false, true] {
+            let asker = Asker {
+                client: 1,
+                turn: 1,
+                tcp,
+            };
+            let Some(bytes) = reply(&DnsZone::default(), request, asker) else {
+                continue;
+            };
+            let answer = Message::from_vec(&bytes).unwrap();
+            assert_eq!(answer.metadata.message_type, MessageType::Response);
+            assert_eq!(
+                bytes.get(..2),
+                request.get(..2),
+                "the client knows it by its id"
+            );
+            assert!(tcp || bytes.len() <= usize::from(UDP_BYTES));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rubbish_is_answered_well_or_not_at_all(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            check(&bytes);
+        }
+
+        #[test]
+        fn damaged_questions_are_answered_well_or_not_at_all(
+            damage in prop::collection::vec((0usize..100, any::<u8>()), 0..8), cut in 0usize..100,
+        ) {
+            let mut bytes = question();
+            for (at, byte) in damage {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(70)));
+            check(&bytes);
+        }
+    }
+}

@@ -21,7 +21,9 @@ const LABEL_LENGTH: usize = 63;
 pub struct DnsZone {
     /// Of the View that it was made from; the SOA's serial.
     pub serial: u32,
-    namespaces: BTreeMap<Namespace, BTreeMap<ServiceName, Entry>>,
+    services: BTreeMap<Namespace, BTreeMap<ServiceName, Entry>>,
+    /// Namespaces that exist here, once that is known: nothing is imported into others.
+    namespaces: Option<BTreeSet<Namespace>>,
     /// Clusters that have never told what they export, this one included.
     missing: BTreeSet<ClusterId>,
     /// Names that do not fit, told once per View.
@@ -76,36 +78,39 @@ impl DnsZone {
         let mut zone = Self {
             // Serials are compared modulo 2^32 (RFC 1982).
             serial: (view.revision.number & u64::from(u32::MAX)) as u32,
+            namespaces: view.sync.local.then(|| view.namespaces.clone()),
             missing,
             ..Self::default()
         };
         for (service, import) in &view.imports {
             let entry = entry(service, import, &mut zone.problems);
-            let of_namespace = zone
-                .namespaces
-                .entry(service.namespace.clone())
-                .or_default();
+            let of_namespace = zone.services.entry(service.namespace.clone()).or_default();
             of_namespace.insert(service.clone(), entry);
         }
         zone
     }
 
     pub(crate) fn has_namespace(&self, namespace: &Namespace) -> bool {
-        self.namespaces.contains_key(namespace)
+        self.services.contains_key(namespace)
     }
 
     pub(crate) fn entry(&self, service: &ServiceName) -> Option<&Entry> {
-        self.namespaces.get(&service.namespace)?.get(service)
+        self.services.get(&service.namespace)?.get(service)
     }
 
-    /// Whether somebody has not told yet what they export.
-    pub(crate) fn is_incomplete(&self) -> bool {
-        !self.missing.is_empty()
+    /// Whether somebody who has not told yet what they export could still bring a name into being.
+    pub(crate) fn may_grow(&self, namespace: &Namespace) -> bool {
+        !self.missing.is_empty() && self.has_room(namespace)
     }
 
-    /// Whether this cluster has not told yet what it exports.
-    pub(crate) fn is_missing(&self, cluster: &ClusterId) -> bool {
-        self.missing.contains(cluster)
+    /// The same for a name that only this cluster could bring.
+    pub(crate) fn may_grow_by(&self, namespace: &Namespace, cluster: &ClusterId) -> bool {
+        self.missing.contains(cluster) && self.has_room(namespace)
+    }
+
+    fn has_room(&self, namespace: &Namespace) -> bool {
+        let here = self.namespaces.as_ref();
+        here.is_none_or(|here| here.contains(namespace))
     }
 }
 
