@@ -2,3 +2,5 @@
 
 pub mod demo;
 pub mod lab;
+pub mod reference;
+pub mod sim;

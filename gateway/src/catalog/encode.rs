@@ -2,8 +2,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use causeway_proto::model::{Digest, Header, Part};
-use causeway_proto::wire::pb;
-use prost::Message as _;
+use causeway_proto::wire::Encoded as _;
 
 /// SHA-256 over the pieces, one after the other.
 #[must_use]
@@ -25,21 +24,19 @@ pub(super) fn part_digest(salt: &[u8; 16], bytes: &[u8]) -> Digest {
 }
 
 pub(super) fn header_bytes(header: &Header) -> Vec<u8> {
-    pb::model::Header::from(header).encode_to_vec()
+    header.to_bytes()
 }
 
 /// What a header's bytes say, if anything.
 pub(super) fn header(bytes: &[u8]) -> Option<Header> {
-    let message = pb::model::Header::decode(bytes).ok()?;
-    Header::try_from(message).ok()
+    Header::from_bytes(bytes).ok()
 }
 
 pub(super) fn part_bytes(part: &Part) -> Vec<u8> {
-    pb::model::Part::from(part).encode_to_vec()
+    part.to_bytes()
 }
 
 /// What a part's bytes say, or why they say nothing.
 pub(super) fn part(bytes: &[u8]) -> Result<Part, String> {
-    let message = pb::model::Part::decode(bytes).map_err(|e| e.to_string())?;
-    Part::try_from(message).map_err(|e| e.to_string())
+    Part::from_bytes(bytes).map_err(|e| e.to_string())
 }

@@ -153,10 +153,13 @@ impl Gateway {
         }
     }
 
-    /// A follower's connection is gone.
-    pub fn follower_down(&mut self, name: &GatewayName, now: Now) {
-        if let Some(follower) = self.followers.get_mut(name) {
-            follower.gone = Some(now.mono_ms);
+    /// A follower's connection is gone. That of a process that has another one since is no news.
+    pub fn follower_down(&mut self, name: &GatewayName, instance: u64, now: Now) {
+        match self.followers.get_mut(name) {
+            Some(follower) if follower.hello.instance == instance => {
+                follower.gone = Some(now.mono_ms);
+            }
+            _ => return,
         }
         self.ledger.follower(name, false);
         self.dirty = true;
@@ -292,31 +295,27 @@ impl Gateway {
         }
         let random = self.draw();
         let prefixes = self.own_prefixes();
-        // What is pending is settled first: the next allotment starts from it.
-        if self.ledger.pending().is_none() {
-            let pools = Pools {
-                own: prefixes.clone(),
-                ..self.settings.pools.clone()
-            };
-            let mut held = self.ledger.newest().clone();
-            held.epoch = self.epoch;
-            held.seed = self.settings.seed.unwrap_or(held.seed);
-            let wants = self.wants();
-            let nothing = Default::default();
-            let exports = self.publication.as_ref().map_or(&nothing, |p| &p.exports);
-            let (mut next, problems) =
-                allot::allot(exports, &wants, &held, &pools, now.wall, &random);
-            // Before the controller has spoken nothing of services and workloads is freed.
-            if self.publication.is_none() {
-                next.vips.clone_from(&held.vips);
-                next.identities.clone_from(&held.identities);
-                next.rings.clone_from(&held.rings);
-                next.salts.clone_from(&held.salts);
-            }
-            self.problems.extend(problems);
-            if self.ledger.propose(next.clone()) {
-                self.keep(Keep::Allocations(next));
-            }
+        let pools = Pools {
+            own: prefixes.clone(),
+            ..self.settings.pools.clone()
+        };
+        let mut held = self.ledger.newest().clone();
+        held.epoch = self.epoch;
+        held.seed = self.settings.seed.unwrap_or(held.seed);
+        let wants = self.wants();
+        let nothing = Default::default();
+        let exports = self.publication.as_ref().map_or(&nothing, |p| &p.exports);
+        let (mut next, problems) = allot::allot(exports, &wants, &held, &pools, now.wall, &random);
+        // Before the controller has spoken nothing of services and workloads is freed.
+        if self.publication.is_none() {
+            next.vips.clone_from(&held.vips);
+            next.identities.clone_from(&held.identities);
+            next.rings.clone_from(&held.rings);
+            next.salts.clone_from(&held.salts);
+        }
+        self.problems.extend(problems);
+        if self.ledger.propose(next.clone()) {
+            self.keep(Keep::Allocations(next));
         }
         self.cut(&prefixes, now);
     }

@@ -1,0 +1,441 @@
+//! Pure: many gateways of several clusters on one clock, one seed and a network of queues: frames as bytes with
+//! delay, sessions that die, clusters cut off from each other, gateways that restart with and without their
+//! disk, clocks that jump. The same seed gives the same run.
+
+pub mod chaos;
+pub mod gateway;
+pub mod net;
+pub mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use causeway_gateway::catalog::{Keys, sha256};
+use causeway_gateway::now::Now;
+use causeway_proto::model::{
+    ClusterId, GatewayAddress, GatewayName, Report, Timestamp, TrustBundle, TrustState, View,
+};
+
+use gateway::{Command, Gateway, Keep, Restored};
+use net::{Follow, Wire};
+use truth::Truth;
+
+/// One step of the clock.
+pub const STEP_MS: u64 = 20;
+/// The wall clock when a simulation starts.
+const EPOCH_MS: u64 = 1_800_000_000_000;
+/// How often what is not connected is dialled, and agents report.
+const OFTEN_MS: u64 = 500;
+
+/// Numbers out of one seed (splitmix64).
+#[derive(Debug, Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// The next 64 bits.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let a = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let b = (a ^ (a >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        b ^ (b >> 31)
+    }
+
+    /// One of `0..bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.draw().checked_rem(bound).unwrap_or(0)
+    }
+
+    /// One of these.
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+        let at = self.below(u64::try_from(of.len()).ok()?);
+        of.get(usize::try_from(at).ok()?)
+    }
+}
+
+/// Signatures that only the holder of a cluster's secret can make, as far as this simulation goes.
+#[derive(Debug, Clone)]
+pub struct SimKeys {
+    /// The own cluster's; a follower has it to check with only.
+    pub secret: Vec<u8>,
+    /// Whether it may sign.
+    pub signs: bool,
+}
+
+/// A cluster's secret, which stands for its certificate, too.
+#[must_use]
+pub fn secret(cluster: &ClusterId) -> Vec<u8> {
+    sha256(&[b"secret of ", cluster.as_str().as_bytes()])
+        .0
+        .to_vec()
+}
+
+impl Keys for SimKeys {
+    fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.signs
+            .then(|| sha256(&[&self.secret, bytes]).0.to_vec())
+    }
+
+    fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool {
+        let key = bundle.map_or(&self.secret, |b| &b.catalog_key);
+        sha256(&[key, bytes]).0.as_slice() == signature
+    }
+}
+
+/// One gateway's host.
+pub struct Host {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its name; `g0` leads.
+    pub name: GatewayName,
+    /// `None`: the process is down.
+    pub gateway: Option<Gateway>,
+    /// What is on its disk.
+    pub disk: Restored,
+    /// What its wall clock shows beside the true time.
+    pub skew_ms: i64,
+    started: u64,
+    restarts: u64,
+}
+
+/// The whole of it.
+pub struct Sim {
+    /// Where all chance comes from.
+    pub rng: Rng,
+    /// True time.
+    pub now_ms: u64,
+    /// All gateways' hosts.
+    pub hosts: Vec<Host>,
+    /// What each cluster's controller knows.
+    pub truth: BTreeMap<ClusterId, Truth>,
+    /// Pairs of clusters (in order) whose gateways do not reach each other.
+    pub cut: BTreeSet<(ClusterId, ClusterId)>,
+    /// Pairs of clusters whose packets do not pass.
+    pub dark: BTreeSet<(ClusterId, ClusterId)>,
+    /// Hosts that are cut off from the other hosts of their cluster.
+    pub alone: BTreeSet<usize>,
+    wires: Vec<Wire>,
+    follows: Vec<Follow>,
+    sessions: u64,
+    /// VIPs that a View has ever shown, by cluster and service: they may not change while the service is there.
+    pub vips: BTreeMap<(ClusterId, String), String>,
+    /// What went wrong though nobody did wrong.
+    pub errors: Vec<String>,
+}
+
+/// In order.
+#[must_use]
+pub fn pair(a: &ClusterId, b: &ClusterId) -> (ClusterId, ClusterId) {
+    (a.min(b).clone(), a.max(b).clone())
+}
+
+impl Sim {
+    /// Clusters `c0`, `c1`, ... with so many gateways each; all know each other, nothing is offered yet.
+    #[must_use]
+    pub fn new(seed: u64, gateways: &[usize]) -> Self {
+        let mut sim = Self {
+            rng: Rng(seed),
+            now_ms: 0,
+            hosts: Vec::new(),
+            truth: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            dark: BTreeSet::new(),
+            alone: BTreeSet::new(),
+            wires: Vec::new(),
+            follows: Vec::new(),
+            sessions: 0,
+            vips: BTreeMap::new(),
+            errors: Vec::new(),
+        };
+        for (number, count) in gateways.iter().enumerate() {
+            let Ok(cluster) = format!("c{number}").parse::<ClusterId>() else {
+                continue;
+            };
+            sim.truth.insert(cluster.clone(), Truth::new(number));
+            for gateway in 0..*count {
+                let Ok(name) = format!("g{gateway}").parse() else {
+                    continue;
+                };
+                sim.hosts.push(Host {
+                    cluster: cluster.clone(),
+                    name,
+                    gateway: None,
+                    disk: Restored::default(),
+                    skew_ms: 0,
+                    started: 0,
+                    restarts: 0,
+                });
+            }
+        }
+        let all: Vec<ClusterId> = sim.truth.keys().cloned().collect();
+        for (id, truth) in &mut sim.truth {
+            truth.members = all.iter().filter(|m| *m != id).cloned().collect();
+        }
+        for host in 0..sim.hosts.len() {
+            sim.start(host, false);
+        }
+        sim
+    }
+
+    /// The two clocks as a host sees them.
+    #[must_use]
+    pub fn now(&self, host: usize) -> Now {
+        let (skew, started) = self
+            .hosts
+            .get(host)
+            .map_or((0, 0), |h| (h.skew_ms, h.started));
+        Now {
+            wall: Timestamp(
+                EPOCH_MS
+                    .saturating_add(self.now_ms)
+                    .saturating_add_signed(skew),
+            ),
+            mono_ms: self.now_ms.saturating_sub(started),
+        }
+    }
+
+    /// Starts a gateway; `lost`: its disk is empty, but for the keys.
+    pub fn start(&mut self, at: usize, lost: bool) {
+        let random = [
+            self.rng.draw(),
+            self.rng.draw(),
+            self.rng.draw(),
+            self.rng.draw(),
+        ];
+        let now_ms = self.now_ms;
+        let Some(host) = self.hosts.get_mut(at) else {
+            return;
+        };
+        host.started = now_ms;
+        host.restarts = host.restarts.saturating_add(1);
+        if lost {
+            host.disk = Restored::default();
+        }
+        let Some(truth) = self.truth.get(&host.cluster) else {
+            return;
+        };
+        let mut bytes = [0; 32];
+        let drawn = random.iter().flat_map(|r| r.to_be_bytes());
+        bytes
+            .iter_mut()
+            .zip(drawn)
+            .for_each(|(to, from)| *to = from);
+        let Some(settings) = truth.settings(host, bytes) else {
+            return;
+        };
+        let keys = SimKeys {
+            secret: secret(&host.cluster),
+            signs: host.name.as_str() == "g0",
+        };
+        let restored = host.disk.clone();
+        let now = self.now(at);
+        let mut gateway = Gateway::new(settings, restored, Box::new(keys), now);
+        self.tell_leader(at, &mut gateway, now);
+        if let Some(host) = self.hosts.get_mut(at) {
+            host.gateway = Some(gateway);
+        }
+        self.work(at);
+    }
+
+    /// Kills a gateway; its connections are found dead later.
+    pub fn kill(&mut self, at: usize) {
+        if let Some(host) = self.hosts.get_mut(at) {
+            host.gateway = None;
+        }
+    }
+
+    /// Controller and operator speak to a leader.
+    fn tell_leader(&self, at: usize, gateway: &mut Gateway, now: Now) {
+        if !gateway.is_leader() {
+            return;
+        }
+        let cluster = self.hosts.get(at).map(|h| &h.cluster);
+        if let Some(truth) = cluster.and_then(|c| self.truth.get(c)) {
+            gateway.publish(truth.publication());
+            let trust = TrustState {
+                bundles: truth
+                    .members
+                    .iter()
+                    .map(|m| (m.clone(), bundle(m)))
+                    .collect(),
+                ..gateway.trust().clone()
+            };
+            gateway.set_trust(trust, now);
+        }
+    }
+
+    /// Tells the leader of a cluster what is true now.
+    pub fn told(&mut self, cluster: &ClusterId) {
+        for at in 0..self.hosts.len() {
+            let leads = |h: &Host| h.cluster == *cluster && h.name.as_str() == "g0";
+            if !self.hosts.get(at).is_some_and(leads) {
+                continue;
+            }
+            let now = self.now(at);
+            let gateway = self.hosts.get_mut(at).and_then(|h| h.gateway.take());
+            if let Some(mut gateway) = gateway {
+                self.tell_leader(at, &mut gateway, now);
+                if let Some(host) = self.hosts.get_mut(at) {
+                    host.gateway = Some(gateway);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, ms: u64) {
+        let until = self.now_ms.saturating_add(ms);
+        while self.now_ms < until {
+            self.now_ms = self.now_ms.saturating_add(STEP_MS);
+            self.deliver();
+            if self.now_ms.checked_rem(OFTEN_MS) == Some(0) {
+                self.dial();
+                self.report();
+            }
+            for at in 0..self.hosts.len() {
+                let now = self.now(at);
+                if let Some(gateway) = self.hosts.get_mut(at).and_then(|h| h.gateway.as_mut()) {
+                    if gateway
+                        .poll_timeout(now)
+                        .is_some_and(|due| due <= now.mono_ms)
+                    {
+                        gateway.handle_timeout(now);
+                    }
+                    if gateway
+                        .poll_timeout(now)
+                        .is_some_and(|due| due <= now.mono_ms)
+                    {
+                        self.errors
+                            .push(format!("host {at}: a deadline is left behind"));
+                    }
+                }
+                self.work(at);
+            }
+        }
+    }
+
+    /// Decides, keeps and sends what a gateway wants.
+    fn work(&mut self, at: usize) {
+        let now = self.now(at);
+        let mut views = Vec::new();
+        let Some(host) = self.hosts.get_mut(at) else {
+            return;
+        };
+        let Some(gateway) = host.gateway.as_mut() else {
+            return;
+        };
+        gateway.settle(now);
+        let mut closed = Vec::new();
+        while let Some(command) = gateway.poll() {
+            match command {
+                Command::View(view) => views.push(view),
+                Command::Keep(keep) => {
+                    let stamp = match &keep {
+                        Keep::Allocations(a) => Some((a.epoch, a.version)),
+                        _ => None,
+                    };
+                    put(&mut host.disk, keep);
+                    if let Some((epoch, version)) = stamp {
+                        gateway.kept(epoch, version);
+                        gateway.settle(now);
+                    }
+                }
+                Command::Closed { session, end, .. } => closed.push((session, end)),
+            }
+        }
+        self.send(at, &closed);
+        for view in views {
+            self.check_view(at, &view);
+        }
+    }
+
+    /// What must hold of every View at every time.
+    fn check_view(&mut self, at: usize, view: &Arc<View>) {
+        let mut taken = BTreeMap::new();
+        for (name, import) in &view.imports {
+            let Some(vip) = import.vip else {
+                continue;
+            };
+            if let Some(other) = taken.insert(vip, name) {
+                self.errors
+                    .push(format!("host {at}: {vip} is {other}'s and {name}'s"));
+            }
+        }
+        let numbers: BTreeSet<_> = view.peers.values().map(|p| p.number).collect();
+        if numbers.len() != view.peers.len() {
+            self.errors
+                .push(format!("host {at}: two peers have one number"));
+        }
+    }
+
+    /// Agents say whose packets they hear.
+    fn report(&mut self) {
+        for at in 0..self.hosts.len() {
+            let now = self.now(at);
+            let Some(host) = self.hosts.get(at) else {
+                continue;
+            };
+            let Some(node) = truth::node_of(&host.name) else {
+                continue;
+            };
+            let clusters = self.truth.keys().filter(|c| **c != host.cluster);
+            let heard = clusters.filter(|c| !self.dark.contains(&pair(c, &host.cluster)));
+            let report = Report {
+                node,
+                time: now.wall,
+                programmed: None,
+                drops: BTreeMap::new(),
+                services: BTreeMap::new(),
+                heard: heard.map(|c| (c.clone(), now.wall)).collect(),
+                pods: BTreeMap::new(),
+                flows: (0, 0),
+                hooks: BTreeMap::new(),
+                problems: Vec::new(),
+            };
+            if let Some(gateway) = self.hosts.get_mut(at).and_then(|h| h.gateway.as_mut()) {
+                gateway.report(report, now);
+            }
+        }
+    }
+
+    /// Every gateway that is up, with where it is.
+    pub fn gateways(&self) -> impl Iterator<Item = (usize, &Host, &Gateway)> {
+        let all = self.hosts.iter().enumerate();
+        all.filter_map(|(at, host)| Some((at, host, host.gateway.as_ref()?)))
+    }
+}
+
+/// What stands for a cluster's certificates.
+#[must_use]
+pub fn bundle(cluster: &ClusterId) -> TrustBundle {
+    TrustBundle {
+        cluster: cluster.clone(),
+        authorities: vec![b"ca".to_vec()],
+        catalog_key: secret(cluster),
+        gateways: Vec::new(),
+    }
+}
+
+fn put(disk: &mut Restored, keep: Keep) {
+    match keep {
+        Keep::Allocations(a) => disk.allocations = Some(a),
+        Keep::Publication(p) => disk.publication = Some(p),
+        Keep::Trust(t) => disk.trust = Some(t),
+        Keep::Own(own) => disk.own = Some(own),
+        Keep::Peer(id, Some(whole)) => {
+            disk.peers.insert(id, whole);
+        }
+        Keep::Peer(id, None) => {
+            disk.peers.remove(&id);
+        }
+    }
+}
+
+/// Where a simulated gateway is.
+#[must_use]
+pub fn address(cluster: usize, gateway: &GatewayName) -> Option<GatewayAddress> {
+    let number = gateway.as_str().trim_start_matches('g');
+    Some(GatewayAddress {
+        session: format!("c{cluster}.{gateway}:7443"),
+        tunnel: format!("192.168.{cluster}.{number}").parse().ok()?,
+    })
+}
