@@ -112,6 +112,8 @@ impl Joining {
             if let Err(error) = served.await {
                 tracing::debug!(%from, %error, "join ended");
             }
+            // No further stream is taken; the one that is there is served until the joiner is done.
+            link.closed().await;
         };
         let _ = tokio::time::timeout(JOIN_TIMEOUT, serving).await;
         link.close("join is over");
@@ -146,6 +148,18 @@ impl Joining {
         dry_run: bool,
     ) -> Result<(bool, Preflight), JoinFailed> {
         let link = dial(transport, token).await?;
+        let done = self.redeem_on(&link, token, own, dry_run).await;
+        link.close("done");
+        done
+    }
+
+    async fn redeem_on(
+        &self,
+        link: &Link,
+        token: &JoinToken,
+        own: &OwnSide,
+        dry_run: bool,
+    ) -> Result<(bool, Preflight), JoinFailed> {
         let broken = || JoinFailed::Refused("the connection has no exporter".to_owned());
         let exporter = link.export_keying(JOIN_EXPORTER, &[]).ok_or_else(broken)?;
         let unreached = |source| JoinFailed::Dial {
@@ -194,7 +208,6 @@ impl Joining {
             );
         taken.await??;
         tracing::info!(peer = %token.issuer, "joined");
-        link.close("joined");
         Ok((true, found))
     }
 }
