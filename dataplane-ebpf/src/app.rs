@@ -51,7 +51,8 @@ struct Agent {
     held: Held,
     services: BTreeMap<u32, ServiceName>,
     tunnel: Option<(u32, u16)>,
-    seen: Seen,
+    /// Nothing before the first look: a step without ports would take them all away.
+    seen: Option<Seen>,
     hooked: BTreeMap<(Hook, u32), String>,
     view: Option<Arc<View>>,
     programmed: Option<ViewRevision>,
@@ -75,7 +76,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let image = kernel.image().context("maps left by an earlier start")?;
     tracing::info!(node = %config.node, frontends = image.frontends.len(), "programs loaded");
     let device = ports.tunnel_device();
-    let (tell_ports, mut seen) = watch::channel(Seen::default());
+    let (tell_ports, mut seen) = watch::channel(None);
     let (rule, uplink) = (config.ports.clone(), config.uplink.clone());
     tokio::spawn(ports.follow(rule, uplink, tell_ports));
     let (tell_views, mut views) = watch::channel(None);
@@ -89,7 +90,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
         held: Held::from_image(image),
         services: BTreeMap::new(),
         tunnel: None,
-        seen: Seen::default(),
+        seen: None,
         hooked: BTreeMap::new(),
         view: None,
         programmed: None,
@@ -145,7 +146,7 @@ impl Agent {
 
     /// Brings the kernel to where the newest View and the ports want it.
     async fn step(&mut self) {
-        let Some(view) = self.view.clone() else {
+        let (Some(view), Some(seen)) = (self.view.clone(), self.seen.clone()) else {
             return;
         };
         if self.tunnel.map(|(_, port)| port) != Some(view.tunnel_port) {
@@ -159,7 +160,7 @@ impl Agent {
             }
             self.failures.remove("tunnel device");
         }
-        let facts = self.facts();
+        let facts = self.facts(seen);
         let compiled = compile(&view, &facts, &self.held);
         let ops = diff(&self.held.image, &compiled.image);
         let done = execute(&mut self.kernel, &ops, &mut self.held.image);
@@ -178,9 +179,9 @@ impl Agent {
         }
     }
 
-    fn facts(&self) -> NodeFacts {
+    fn facts(&self, seen: Seen) -> NodeFacts {
         let config = &self.start.config;
-        let uplink = self.seen.uplink.map(|(_, mtu)| mtu);
+        let uplink = seen.uplink.map(|(_, mtu)| mtu);
         let mtu = uplink.and_then(|mtu| u16::try_from(mtu).ok());
         NodeFacts {
             node: config.node.clone(),
@@ -190,17 +191,18 @@ impl Agent {
             faults: self.start.breaks.faults,
             clamp: !self.start.breaks.mss,
             spread: self.start.breaks.locality,
-            ports: self.seen.ports.clone(),
+            ports: seen.ports,
         }
     }
 
     /// Puts programs where they belong and are not yet.
     fn hook(&mut self) {
+        let Some(seen) = &self.seen else { return };
         let mut wanted: BTreeMap<(Hook, u32), String> = BTreeMap::new();
-        for (index, port) in &self.seen.ports {
+        for (index, port) in &seen.ports {
             wanted.insert((Hook::Pod, *index), port.name.clone());
         }
-        if let Some((index, _)) = self.seen.uplink {
+        if let Some((index, _)) = seen.uplink {
             wanted.insert((Hook::Uplink, index), self.start.config.uplink.clone());
         }
         if let Some((index, _)) = self.tunnel {

@@ -11,7 +11,7 @@ mod namespace;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use causeway_proto::model::Prefix;
+use causeway_proto::model::{Address, Prefix};
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use rtnetlink::packet_core::NetlinkMessage;
@@ -136,35 +136,14 @@ impl Ports {
                 rule.takes(&l.name, master)
             })
             .collect();
-        self.known.retain(|index, known| {
-            known.looks = known.looks.saturating_add(1);
-            let fresh = known.looks < TRUSTED_LOOKS && !known.facts.addresses.is_empty();
-            fresh && ports.iter().any(|l| l.index == *index && **l == known.link)
-        });
-        let unknown: Vec<&Link> = ports
-            .iter()
-            .copied()
-            .filter(|l| !self.known.contains_key(&l.index))
-            .collect();
-        let inside = namespace::read(&self.handle, &unknown).await;
-        for link in unknown {
-            let (pod_mac, addresses) = inside.get(&link.index).cloned().unwrap_or_default();
+        self.known
+            .retain(|index, _| ports.iter().any(|l| l.index == *index));
+        let stale: Vec<&Link> = ports.into_iter().filter(|l| self.is_stale(l)).collect();
+        let inside = namespace::read(&self.handle, &stale).await;
+        for link in stale {
             let bridge = link.master.and_then(|m| names.get(&m)).map(|(_, mac)| *mac);
-            let facts = PortFacts {
-                name: link.name.clone(),
-                addresses,
-                pod_mac,
-                host_mac: bridge.unwrap_or(link.mac),
-            };
-            let link = link.clone();
-            self.known.insert(
-                link.index,
-                Known {
-                    link,
-                    facts,
-                    looks: 0,
-                },
-            );
+            let host_mac = bridge.unwrap_or(link.mac);
+            self.learn(link, inside.get(&link.index).cloned(), host_mac);
         }
         let uplink = links.iter().find(|l| l.name == uplink);
         Ok(Seen {
@@ -177,15 +156,51 @@ impl Ports {
         })
     }
 
+    /// Whether a port must be read: it is new, it changed, or it is a while ago.
+    fn is_stale(&mut self, link: &Link) -> bool {
+        self.known.get_mut(&link.index).is_none_or(|known| {
+            known.looks = known.looks.saturating_add(1);
+            known.link != *link || known.facts.addresses.is_empty() || known.looks > TRUSTED_LOOKS
+        })
+    }
+
+    /// Notes what was read. Where nothing could be read of a veth that was read before, that stays: the
+    /// other end of a veth is always the same.
+    fn learn(&mut self, link: &Link, inside: Option<([u8; 6], Vec<Address>)>, host_mac: [u8; 6]) {
+        let before = self
+            .known
+            .remove(&link.index)
+            .filter(|known| known.link.peer == link.peer && known.link.namespace == link.namespace)
+            .map(|known| (known.facts.pod_mac, known.facts.addresses));
+        let (pod_mac, addresses) = inside.or(before).unwrap_or_default();
+        let facts = PortFacts {
+            name: link.name.clone(),
+            addresses,
+            pod_mac,
+            host_mac,
+        };
+        let known = Known {
+            link: link.clone(),
+            facts,
+            looks: 0,
+        };
+        self.known.insert(link.index, known);
+    }
+
     /// Looks whenever a link changes, and from time to time, and tells what is new. Ends when nobody
     /// listens.
-    pub async fn follow(mut self, rule: PortRule, uplink: String, tell: watch::Sender<Seen>) {
+    pub async fn follow(
+        mut self,
+        rule: PortRule,
+        uplink: String,
+        tell: watch::Sender<Option<Seen>>,
+    ) {
         loop {
             match self.look(&rule, &uplink).await {
                 Ok(seen) => {
                     tell.send_if_modified(|old| {
-                        let new = *old != seen;
-                        *old = seen;
+                        let new = old.as_ref() != Some(&seen);
+                        *old = Some(seen);
                         new
                     });
                 }

@@ -58,7 +58,7 @@ impl Agent {
             .ports
             .iter()
             .filter_map(|(index, port)| {
-                let name = &self.seen.ports.get(index)?.name;
+                let name = &self.seen.as_ref()?.ports.get(index)?.name;
                 Some((Address::from_bytes(port.address), name.clone()))
             })
             .collect()

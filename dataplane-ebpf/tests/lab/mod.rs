@@ -1,0 +1,297 @@
+//! Nodes and pods as namespaces, by plain `ip` commands; removed when dropped.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use causeway_proto::model::{Report, View};
+use causeway_proto::wire::Encoded;
+use nix::sched::{CloneFlags, setns};
+
+/// The eBPF object's path, if this test can run.
+pub fn object() -> Option<String> {
+    let object = std::env::var("CAUSEWAY_EBPF_OBJECT")
+        .ok()
+        .filter(|p| !p.is_empty());
+    let missing = match &object {
+        _ if !nix::unistd::geteuid().is_root() => "root",
+        None => "CAUSEWAY_EBPF_OBJECT",
+        Some(_) => return object,
+    };
+    assert!(
+        std::env::var("REQUIRE_ROOT").as_deref() != Ok("1"),
+        "needs {missing}"
+    );
+    println!("not run: needs {missing}");
+    None
+}
+
+pub struct Lab {
+    prefix: String,
+    dir: tempfile::TempDir,
+    spaces: Vec<String>,
+    uplinks: BTreeMap<String, String>,
+    agents: BTreeMap<String, Child>,
+    asked: RefCell<BTreeMap<String, u64>>,
+}
+
+fn run(program: &str, args: &[&str]) {
+    let out = Command::new(program).args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "{program} {args:?}: {said}");
+}
+
+impl Lab {
+    pub fn make(name: &str) -> Self {
+        let mut lab = Self {
+            prefix: format!("cwdp-{name}"),
+            dir: tempfile::tempdir().unwrap(),
+            spaces: Vec::new(),
+            uplinks: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            asked: RefCell::default(),
+        };
+        lab.space("wan");
+        lab.ip("wan", "link add wan type bridge");
+        lab.ip("wan", "link set wan up");
+        lab
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    fn space(&mut self, name: &str) {
+        let full = self.full(name);
+        let _ = Command::new("ip")
+            .args(["netns", "del", &full])
+            .stderr(Stdio::null())
+            .status();
+        run("ip", &["netns", "add", &full]);
+        self.spaces.push(full);
+        self.ip(name, "link set lo up");
+    }
+
+    fn ip(&self, space: &str, command: &str) {
+        let full = self.full(space);
+        let mut args = vec!["-n", &full];
+        args.extend(command.split(' '));
+        run("ip", &args);
+    }
+
+    pub fn node(&mut self, node: &str, uplink: &str, bridge: &str) {
+        self.space(node);
+        let full = self.full(node);
+        self.ip(
+            "wan",
+            &format!("link add to-{node} type veth peer name eth0 netns {full}"),
+        );
+        self.ip("wan", &format!("link set to-{node} master wan up"));
+        self.ip(node, "link set eth0 up");
+        self.ip(node, &format!("addr add {uplink}/24 dev eth0"));
+        self.ip(node, "link add cni0 type bridge");
+        self.ip(node, &format!("addr add {bridge}/24 dev cni0"));
+        self.ip(node, "link set cni0 up");
+        self.uplinks.insert(node.to_owned(), uplink.to_owned());
+        self.inside(node, || {
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap()
+        });
+    }
+
+    pub fn pod(&mut self, node: &str, pod: &str, address: &str, bridge: &str) {
+        self.space(pod);
+        let full = self.full(pod);
+        self.ip(
+            node,
+            &format!("link add v-{pod} type veth peer name eth0 netns {full}"),
+        );
+        self.ip(node, &format!("link set v-{pod} master cni0 up"));
+        self.ip(pod, "link set eth0 up");
+        self.ip(pod, &format!("addr add {address}/24 dev eth0"));
+        self.ip(pod, &format!("route add default via {bridge}"));
+    }
+
+    /// Runs in a namespace, on a thread that ends with it.
+    pub fn inside<T: Send + 'static>(
+        &self,
+        space: &str,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.inside_background(space, f).join().unwrap()
+    }
+
+    pub fn inside_background<T: Send + 'static>(
+        &self,
+        space: &str,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::JoinHandle<T> {
+        let file = File::open(format!("/run/netns/{}", self.full(space))).unwrap();
+        std::thread::spawn(move || {
+            setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+            f()
+        })
+    }
+
+    /// `who` is answered with the pod's name and the address seen, `mirror` with what comes; UDP with itself.
+    pub fn serve(&self, pod: &str) {
+        let name = pod.to_owned();
+        let (ready, wait) = std::sync::mpsc::channel();
+        self.inside_background(pod, move || {
+            let tcp = TcpListener::bind("0.0.0.0:8080").unwrap();
+            let udp = UdpSocket::bind("0.0.0.0:7007").unwrap();
+            ready.send(()).unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 2048];
+                while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+                    let _ = udp.send_to(&buffer[..length], from);
+                }
+            });
+            for stream in tcp.incoming().flatten() {
+                let name = name.clone();
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().unwrap());
+                    let mut writer = stream;
+                    let mut line = String::new();
+                    let _ = reader.read_line(&mut line);
+                    if line == "mirror\n" {
+                        let _ = std::io::copy(&mut reader, &mut writer);
+                    } else {
+                        let seen = writer.peer_addr().map(|a| a.ip().to_string());
+                        let _ = write!(writer, "{name} {}", seen.unwrap_or_default());
+                    }
+                });
+            }
+        });
+        wait.recv().unwrap();
+    }
+
+    fn file(&self, node: &str, what: &str) -> PathBuf {
+        self.dir.path().join(format!("{node}.{what}"))
+    }
+
+    fn pins(&self, node: &str) -> PathBuf {
+        PathBuf::from(format!("/sys/fs/bpf/{}", self.full(node)))
+    }
+
+    /// Gives the node's agent a View.
+    pub fn show(&self, node: &str, view: &View) {
+        let new = self.file(node, "new");
+        std::fs::write(&new, view.to_bytes()).unwrap();
+        std::fs::rename(&new, self.file(node, "view")).unwrap();
+        self.asked
+            .borrow_mut()
+            .insert(node.to_owned(), view.revision.number);
+    }
+
+    pub fn agent(&mut self, node: &str, object: &str, view: &View) {
+        let pins = self.pins(node);
+        let _ = std::fs::remove_dir_all(&pins);
+        let text = format!(
+            "node: {node}\nuplink: eth0\nouter_address: {}\npin_dir: {}\n",
+            self.uplinks[node],
+            pins.display()
+        );
+        std::fs::write(self.file(node, "yaml"), text).unwrap();
+        self.show(node, view);
+        self.start_agent(node, object);
+    }
+
+    pub fn start_agent(&mut self, node: &str, object: &str) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.file(node, "log"))
+            .unwrap();
+        let child = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.full(node)))
+            .arg(env!("CARGO_BIN_EXE_causeway-agent"))
+            .arg("--config")
+            .arg(self.file(node, "yaml"))
+            .arg("--view")
+            .arg(self.file(node, "view"))
+            .arg("--report")
+            .arg(self.file(node, "report"))
+            .args(["--object", object])
+            .env("RUST_LOG", "info,causeway_dataplane=debug")
+            .env("NO_COLOR", "1")
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agents.insert(node.to_owned(), child);
+        let _ = std::fs::remove_file(self.file(node, "report"));
+        self.programmed(&[node]);
+    }
+
+    pub fn kill_agent(&mut self, node: &str) {
+        let mut child = self.agents.remove(node).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn report(&self, node: &str) -> Option<Report> {
+        serde_json::from_slice(&std::fs::read(self.file(node, "report")).ok()?).ok()
+    }
+
+    /// Waits until the kernels hold the Views that were shown.
+    pub fn programmed(&self, nodes: &[&str]) {
+        let until = Instant::now() + Duration::from_secs(20);
+        for node in nodes {
+            let wanted = self.asked.borrow()[*node];
+            while self
+                .report(node)
+                .and_then(|r| r.programmed)
+                .map(|p| p.number)
+                != Some(wanted)
+            {
+                assert!(
+                    Instant::now() < until,
+                    "{node} is not programmed\n{}",
+                    self.explain()
+                );
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    pub fn ping(&self, pod: &str, to: Ipv4Addr) -> bool {
+        self.inside(pod, move || super::echo::answered(to))
+    }
+
+    /// What the agents say, for a failure's message.
+    pub fn explain(&self) -> String {
+        // Reports are written once a second.
+        std::thread::sleep(Duration::from_millis(1200));
+        let mut text = String::new();
+        for node in self.agents.keys() {
+            let report = std::fs::read_to_string(self.file(node, "report")).unwrap_or_default();
+            let log = std::fs::read_to_string(self.file(node, "log")).unwrap_or_default();
+            let from = log.len().saturating_sub(3000);
+            text += &format!("== {node}\n{report}\n{}\n", &log[from..]);
+        }
+        if std::env::var_os("CWDP_KEEP").is_some() {
+            println!("{text}\nkept for a minute");
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        text
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for child in self.agents.values_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for node in self.uplinks.keys() {
+            let _ = std::fs::remove_dir_all(self.pins(node));
+        }
+        for space in &self.spaces {
+            let _ = Command::new("ip").args(["netns", "del", space]).status();
+        }
+    }
+}

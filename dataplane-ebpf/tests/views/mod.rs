@@ -1,0 +1,233 @@
+//! The two clusters' Views, made by hand. West is number 5 in east, east is number 9 in west.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use causeway_proto::model::{
+    Address, Affinity, BackendPort, Encryption, EndpointKey, EndpointState, Generation,
+    IdentityNumber, Import, ImportPort, ImportShare, InternalTrafficPolicy, Liveness, Locality,
+    Mapping, Member, Node, NodeName, OwnExport, OwnHeadless, PeerNumber, PeerView, Prefix,
+    Protocol, ServiceName, SyncState, Timestamp, View, ViewRevision,
+};
+
+fn address(s: &str) -> Address {
+    s.parse().unwrap()
+}
+
+fn prefix(s: &str) -> Prefix {
+    s.parse().unwrap()
+}
+
+fn number(n: u16) -> PeerNumber {
+    PeerNumber::try_from(n).unwrap()
+}
+
+fn cart() -> ServiceName {
+    "shop/cart".parse().unwrap()
+}
+
+fn mapping(ours: &str) -> Mapping {
+    Mapping {
+        theirs: prefix("10.244.0.0/16"),
+        ours: prefix(ours),
+    }
+}
+
+fn node(uplink: &str, pods: &str) -> Node {
+    Node {
+        addresses: vec![address(uplink)],
+        pod_prefixes: vec![prefix(pods)],
+        zone: None,
+    }
+}
+
+fn empty(cluster: &str) -> View {
+    View {
+        revision: ViewRevision {
+            instance: 1,
+            number: 1,
+        },
+        cluster: cluster.parse().unwrap(),
+        cluster_set: "test".parse().unwrap(),
+        imports: BTreeMap::new(),
+        exports: BTreeMap::new(),
+        conflicts: BTreeMap::new(),
+        peers: BTreeMap::new(),
+        nodes: BTreeMap::new(),
+        gateways: BTreeMap::new(),
+        namespaces: BTreeSet::new(),
+        workloads: BTreeMap::new(),
+        identities: BTreeMap::new(),
+        self_map: vec![mapping("242.0.0.0/16")],
+        vip_pool: vec![prefix("241.0.0.0/16")],
+        mapping_pool: vec![
+            prefix("242.0.0.0/7"),
+            prefix("244.0.0.0/6"),
+            prefix("248.0.0.0/6"),
+        ],
+        seed: [7; 16],
+        tunnel_port: 7472,
+        sync: SyncState {
+            local: true,
+            missing: BTreeSet::new(),
+        },
+        frozen_since: None,
+        problems: Vec::new(),
+        conditions: Vec::new(),
+    }
+}
+
+fn import(vip: &str, target: u16, shares: &[(&str, u16, &str)]) -> Import {
+    let port = |protocol, port| ImportPort {
+        name: None,
+        protocol,
+        port,
+        app_protocol: None,
+        targets: BTreeMap::from([(number(target), 1)]),
+    };
+    let shares = shares.iter().map(|(id, n, vip)| {
+        let share = ImportShare {
+            number: number(*n),
+            vip: address(vip),
+            created: Timestamp(1),
+            ready: 2,
+            liveness: Liveness::Live,
+        };
+        (id.parse().unwrap(), share)
+    });
+    Import {
+        headless: false,
+        vip: Some(address(vip)),
+        ports: vec![port(Protocol::Tcp, 80), port(Protocol::Udp, 7007)],
+        shares: shares.collect(),
+        endpoints: Vec::new(),
+        affinity: Affinity::None,
+        internal_traffic_policy: InternalTrafficPolicy::Cluster,
+        traffic_distribution: None,
+        ip_families: Vec::new(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        locality: Locality::LocalFirst,
+        stale: false,
+    }
+}
+
+fn peer(n: u16, there: u16, ours: &str, gateways: &[&str], own: &[&str]) -> PeerView {
+    let own: BTreeSet<NodeName> = own.iter().map(|n| n.parse().unwrap()).collect();
+    PeerView {
+        number: number(n),
+        our_number_there: Some(number(there)),
+        mappings: vec![mapping(ours)],
+        gateways: gateways.iter().map(|a| address(a)).collect(),
+        nodes: gateways.iter().map(|a| address(a)).collect(),
+        acknowledged_nodes: own,
+        encryption: Encryption::Plain,
+        liveness: Liveness::Live,
+        heard: None,
+    }
+}
+
+pub fn east() -> View {
+    let mut view = empty("east");
+    let e1: NodeName = "e1".parse().unwrap();
+    view.nodes
+        .insert(e1.clone(), node("172.31.77.11", "10.244.1.0/24"));
+    view.gateways.insert("e1".parse().unwrap(), e1.clone());
+    view.workloads
+        .insert(address("10.244.1.6"), (IdentityNumber(3), Some(e1)));
+    let west = peer(
+        5,
+        9,
+        "242.5.0.0/16",
+        &["172.31.77.21", "172.31.77.22"],
+        &["e1"],
+    );
+    view.peers.insert("west".parse().unwrap(), west);
+    let shares = [("west", 5, "241.0.0.77")];
+    view.imports
+        .insert(cart(), import("241.0.0.10", 5, &shares));
+    view
+}
+
+/// East, when nobody offers the service any more.
+pub fn nobody(mut view: View) -> View {
+    view.revision.number += 1;
+    for import in view.imports.values_mut() {
+        for port in &mut import.ports {
+            port.targets.clear();
+        }
+    }
+    view
+}
+
+pub fn west(scope: &str) -> View {
+    let mut view = empty("west");
+    for (name, uplink, pods) in [
+        ("w1", "172.31.77.21", "10.244.1.0/24"),
+        ("w2", "172.31.77.22", "10.244.2.0/24"),
+    ] {
+        let node_name: NodeName = name.parse().unwrap();
+        view.nodes.insert(node_name.clone(), node(uplink, pods));
+        view.gateways.insert(name.parse().unwrap(), node_name);
+    }
+    for (pod, on) in [
+        ("10.244.1.6", "w1"),
+        ("10.244.2.7", "w2"),
+        ("10.244.2.8", "w2"),
+    ] {
+        if on == scope {
+            let place = Some(on.parse().unwrap());
+            view.workloads
+                .insert(address(pod), (IdentityNumber(1), place));
+        }
+    }
+    let east = peer(9, 5, "242.9.0.0/16", &["172.31.77.11"], &["w1", "w2"]);
+    view.peers.insert("east".parse().unwrap(), east);
+    let shares = [("west", 0, "241.0.0.77")];
+    view.imports
+        .insert(cart(), import("241.0.0.77", 0, &shares));
+    let member = |pod: &str, on: &str, protocol, port| Member {
+        key: EndpointKey {
+            address: address(pod),
+            protocol,
+            port,
+        },
+        node: on.parse().unwrap(),
+        weight: 1,
+    };
+    let backends = |protocol, port| BackendPort {
+        generations: vec![Generation {
+            number: 1,
+            slots: 251,
+            members: vec![
+                member("10.244.1.6", "w1", protocol, port),
+                member("10.244.2.7", "w2", protocol, port),
+            ],
+        }],
+        draining: Vec::new(),
+    };
+    let export = OwnExport {
+        vip: address("241.0.0.77"),
+        headless: false,
+        ports: BTreeMap::from([
+            ((Protocol::Tcp, 80), backends(Protocol::Tcp, 8080)),
+            ((Protocol::Udp, 7007), backends(Protocol::Udp, 7007)),
+        ]),
+        headless_endpoints: Vec::new(),
+        affinity: Affinity::None,
+    };
+    view.exports.insert(cart(), export);
+    let headless = OwnExport {
+        vip: address("241.0.0.78"),
+        headless: true,
+        ports: BTreeMap::new(),
+        headless_endpoints: vec![OwnHeadless {
+            address: address("10.244.2.7"),
+            node: "w2".parse().unwrap(),
+            ports: vec![(Protocol::Tcp, 8080)],
+            state: EndpointState::Ready,
+        }],
+        affinity: Affinity::None,
+    };
+    view.exports.insert("shop/db".parse().unwrap(), headless);
+    view
+}

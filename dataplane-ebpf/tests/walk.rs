@@ -1,0 +1,241 @@
+//! Packets walk between two tiny clusters, by hand-made Views: real agents, real programs, namespaces
+//! `cwdp-*`. Both clusters use 10.244.0.0/16, and the client has the address of one of the backends.
+//!
+//! Needs root and an eBPF object in `CAUSEWAY_EBPF_OBJECT`; without them it says so, and fails where
+//! `REQUIRE_ROOT=1`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test"
+)]
+
+mod echo;
+mod lab;
+mod views;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use causeway_proto::model::View;
+use lab::Lab;
+
+const EAST_VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 10);
+const WEST_VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 77);
+
+#[test]
+fn packets_walk() {
+    let Some(object) = lab::object() else { return };
+    let mut lab = Lab::make("walk");
+    for (node, uplink, bridge) in [
+        ("e1", "172.31.77.11", "10.244.1.1"),
+        ("w1", "172.31.77.21", "10.244.1.1"),
+        ("w2", "172.31.77.22", "10.244.2.1"),
+    ] {
+        lab.node(node, uplink, bridge);
+    }
+    for (node, pod, address, bridge) in [
+        ("e1", "client", "10.244.1.6", "10.244.1.1"),
+        ("w1", "b1", "10.244.1.6", "10.244.1.1"),
+        ("w2", "b2", "10.244.2.7", "10.244.2.1"),
+        ("w2", "c2", "10.244.2.8", "10.244.2.1"),
+    ] {
+        lab.pod(node, pod, address, bridge);
+    }
+    for pod in ["b1", "b2"] {
+        lab.serve(pod);
+    }
+    let east = views::east();
+    for (node, view) in [
+        ("e1", east.clone()),
+        ("w1", views::west("w1")),
+        ("w2", views::west("w2")),
+    ] {
+        lab.agent(node, &object, &view);
+    }
+    lab.programmed(&["e1", "w1", "w2"]);
+
+    walk_tcp(&lab);
+    walk_udp(&lab);
+    walk_echo(&lab);
+    walk_bulk(&lab);
+    walk_own_cluster(&lab);
+    walk_headless(&lab);
+    walk_restart(&mut lab, &object);
+    walk_rejection(&mut lab, &east);
+}
+
+/// What a server says: its name, and the address that it saw.
+fn ask(lab: &Lab, pod: &str, to: Ipv4Addr, port: u16) -> std::io::Result<(String, String)> {
+    lab.inside(pod, move || {
+        let to = SocketAddrV4::new(to, port).into();
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"who\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (name, seen) = answer.trim().split_once(' ').unwrap_or(("", ""));
+        Ok((name.to_owned(), seen.to_owned()))
+    })
+}
+
+fn walk_tcp(lab: &Lab) {
+    let mut by_name = std::collections::BTreeMap::<String, u32>::new();
+    for _ in 0..60 {
+        let answer = ask(lab, "client", EAST_VIP, 80);
+        let (name, seen) = answer.unwrap_or_else(|e| panic!("{e}\n{}", lab.explain()));
+        assert_eq!(seen, "242.9.1.6", "the mapped address of the client");
+        *by_name.entry(name).or_default() += 1;
+    }
+    assert_eq!(by_name.len(), 2, "{by_name:?}");
+    assert!(by_name.values().all(|n| *n >= 15), "{by_name:?}");
+}
+
+fn walk_udp(lab: &Lab) {
+    let answers = lab.inside("client", || {
+        let mut answers = 0;
+        for n in 0..20u8 {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(1)))
+                .unwrap();
+            socket.connect((EAST_VIP, 7007)).unwrap();
+            socket.send(&[n]).unwrap();
+            let mut buffer = [0; 16];
+            answers += u32::from(socket.recv(&mut buffer).is_ok_and(|l| buffer[..l] == [n]));
+        }
+        answers
+    });
+    assert_eq!(answers, 20, "{}", lab.explain());
+}
+
+fn walk_echo(lab: &Lab) {
+    assert!(lab.ping("client", EAST_VIP), "{}", lab.explain());
+    // A headless endpoint answers for itself.
+    assert!(
+        lab.ping("client", Ipv4Addr::new(242, 5, 2, 7)),
+        "{}",
+        lab.explain()
+    );
+}
+
+fn walk_bulk(lab: &Lab) {
+    const SIZE: usize = 20 << 20;
+    let started = Instant::now();
+    let same = lab.inside("client", || {
+        let mut stream = TcpStream::connect((EAST_VIP, 80)).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        stream.write_all(b"mirror\n").unwrap();
+        let sent: Vec<u8> = (0..SIZE).map(|n| (n * 31 % 251) as u8).collect();
+        let mut writer = stream.try_clone().unwrap();
+        let copy = sent.clone();
+        let writing = std::thread::spawn(move || {
+            writer
+                .write_all(&copy)
+                .and_then(|()| writer.shutdown(std::net::Shutdown::Write))
+        });
+        let mut received = Vec::with_capacity(SIZE);
+        let read = stream.read_to_end(&mut received);
+        writing.join().unwrap().unwrap();
+        read.is_ok() && received == sent
+    });
+    assert!(same, "{}", lab.explain());
+    println!("20 MiB there and back in {:?}", started.elapsed());
+}
+
+fn walk_own_cluster(lab: &Lab) {
+    let mut names = std::collections::BTreeSet::new();
+    for pod in ["c2", "b2"] {
+        for _ in 0..20 {
+            let answer = ask(lab, pod, WEST_VIP, 80);
+            let (name, seen) = answer.unwrap_or_else(|e| panic!("{pod}: {e}\n{}", lab.explain()));
+            let own = if pod == "c2" {
+                "242.0.2.8"
+            } else {
+                "242.0.2.7"
+            };
+            assert_eq!(seen, own, "the self-mapped address of {pod}");
+            names.insert(name);
+        }
+    }
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(lab.ping("c2", WEST_VIP), "{}", lab.explain());
+}
+
+fn walk_headless(lab: &Lab) {
+    let answer = ask(lab, "client", Ipv4Addr::new(242, 5, 2, 7), 8080);
+    let (name, _) = answer.unwrap_or_else(|e| panic!("{e}\n{}", lab.explain()));
+    assert_eq!(name, "b2");
+    // c2 is no endpoint of anything.
+    let refused = ask(lab, "client", Ipv4Addr::new(242, 5, 2, 8), 8080).unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::ConnectionRefused,
+        "{}",
+        lab.explain()
+    );
+}
+
+/// Agents restart under traffic: no packet is lost, no flow either.
+fn walk_restart(lab: &mut Lab, object: &str) {
+    let client = lab.inside_background("client", || {
+        let mut streams: Vec<TcpStream> = (0..20)
+            .map(|_| TcpStream::connect((EAST_VIP, 80)).unwrap())
+            .collect();
+        for stream in &mut streams {
+            stream
+                .set_read_timeout(Some(Duration::from_secs(2)))
+                .unwrap();
+            stream.write_all(b"mirror\n").unwrap();
+        }
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect((EAST_VIP, 7007)).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        let (mut sent, mut answered) = (0u32, 0u32);
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            socket.send(&sent.to_be_bytes()).unwrap();
+            sent += 1;
+            answered += u32::from(socket.recv(&mut [0; 16]).is_ok());
+        }
+        let broken = streams
+            .iter_mut()
+            .filter_map(|stream| {
+                let mut byte = [0];
+                stream
+                    .write_all(b"x")
+                    .and_then(|()| stream.read_exact(&mut byte))
+                    .err()
+            })
+            .count();
+        (sent, answered, broken)
+    });
+    for node in ["e1", "w1", "w2"] {
+        lab.kill_agent(node);
+        lab.start_agent(node, object);
+    }
+    let (sent, answered, broken) = client.join().unwrap();
+    println!("{sent} packets sent over three restarts, {answered} answered, {broken} flows broken");
+    assert!(sent > 100, "{sent}");
+    assert_eq!((answered, broken), (sent, 0), "{}", lab.explain());
+}
+
+fn walk_rejection(lab: &mut Lab, east: &View) {
+    lab.show("e1", &views::nobody(east.clone()));
+    lab.programmed(&["e1"]);
+    let started = Instant::now();
+    let refused = ask(lab, "client", EAST_VIP, 80).unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::ConnectionRefused,
+        "{}",
+        lab.explain()
+    );
+    assert!(started.elapsed() < Duration::from_millis(500));
+}
