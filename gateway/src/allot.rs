@@ -8,6 +8,9 @@ mod mapping;
 mod ring;
 mod vip;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest::{SHA256, digest};

@@ -16,3 +16,6 @@ pub mod session;
 pub mod status;
 pub mod store;
 pub mod transport;
+
+#[cfg(test)]
+mod samples;

@@ -26,7 +26,6 @@ pub(super) fn allot(
     problems: &mut Vec<Problem>,
 ) {
     let wanted: BTreeSet<Identity> = exports.workloads.values().map(of).collect();
-    next.identities.retain(|_, held| !rested(held.freed, now));
     for held in next.identities.values_mut() {
         held.freed = match (wanted.contains(&held.value), held.freed) {
             (true, _) => None,
@@ -34,6 +33,7 @@ pub(super) fn allot(
             (false, since) => since,
         };
     }
+    next.identities.retain(|_, held| !rested(held.freed, now));
     let known: BTreeSet<Identity> = next.identities.values().map(|h| h.value.clone()).collect();
     let mut missing = 0u32;
     for identity in wanted.difference(&known) {

@@ -17,7 +17,6 @@ pub(super) fn allot(
     now: Timestamp,
     problems: &mut Vec<Problem>,
 ) {
-    next.peers.retain(|_, peer| !rested(peer.freed, now));
     for (id, peer) in &mut next.peers {
         peer.freed = match (peers.contains_key(id), peer.freed) {
             (true, _) => None,
@@ -25,6 +24,7 @@ pub(super) fn allot(
             (false, since) => since,
         };
     }
+    next.peers.retain(|_, peer| !rested(peer.freed, now));
     self_map(next, pools, problems);
     for (id, wants) in peers {
         if !next.peers.contains_key(id) && !number(next, id, problems) {

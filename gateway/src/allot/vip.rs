@@ -23,7 +23,6 @@ pub(super) fn allot(
         .filter(|s| exports.namespaces.contains_key(&s.namespace))
         .collect();
     let wanted = |s: &ServiceName| exports.services.contains_key(s) || imported.contains(s);
-    next.vips.retain(|_, vip| !rested(vip.freed, now));
     for (name, vip) in &mut next.vips {
         vip.freed = match (wanted(name), vip.freed) {
             (true, _) => None,
@@ -31,6 +30,7 @@ pub(super) fn allot(
             (false, since) => since,
         };
     }
+    next.vips.retain(|_, vip| !rested(vip.freed, now));
     // An address outside the pools was given out under another configuration.
     next.vips
         .retain(|_, vip| pools.vips.iter().any(|p| p.contains(vip.value)));
