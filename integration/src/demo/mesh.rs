@@ -170,11 +170,11 @@ impl Mesh {
 
     /// A one-time file for one of our own processes.
     fn enroll(&self, leader: &str, who: &str) -> anyhow::Result<PathBuf> {
-        let text = self.operator(leader).run(&["enroll", who])?;
         let path = self
             .path(leader)
             .join(format!("{}.enroll", who.replace('/', "-")));
-        std::fs::write(&path, text)?;
+        let out = path.display().to_string();
+        self.operator(leader).run(&["enroll", who, "--out", &out])?;
         Ok(path)
     }
 
