@@ -37,14 +37,8 @@ pub struct Global {
     /// Unix socket of the gateway on this node
     #[arg(long, global = true, value_name = "PATH", default_value = SOCKET, env = "CAUSEWAY_SOCKET")]
     pub socket: PathBuf,
-    /// Local service of a gateway on another node, with an operator's certificate
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOST:PORT",
-        requires = "identity",
-        conflicts_with = "socket"
-    )]
+    /// Local service of a gateway on another node, instead of the socket; needs --identity
+    #[arg(long, global = true, value_name = "HOST:PORT")]
     pub server: Option<String>,
     /// Directory with the operator's certificate, made by `causeway login`
     #[arg(long, global = true, value_name = "DIR", env = "CAUSEWAY_IDENTITY")]

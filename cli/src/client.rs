@@ -37,7 +37,12 @@ impl Client {
                 let member = member(identity)?;
                 tls_channel(server, &member.tls, global.timeout).await?
             }
-            _ => socket_channel(&global.socket, global.timeout).await?,
+            (Some(_), None) => {
+                let what = "--server needs an operator's certificate";
+                let check = "give its directory with --identity; `causeway login` makes one";
+                return Err(Failure::new(Kind::Usage, what, check));
+            }
+            (None, _) => socket_channel(&global.socket, global.timeout).await?,
         };
         Ok(Self(channel))
     }
@@ -156,10 +161,10 @@ pub fn refusal(status: &Status) -> Failure {
             "the connection was lost: did the gateway stop? look at its log",
         ),
         Code::Unavailable => (Kind::Unreachable, ""),
-        Code::DeadlineExceeded | Code::Cancelled => (
-            Kind::Unreachable,
-            "the gateway did not answer in time: look at its log, or wait longer with --timeout",
-        ),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            let what = "the gateway did not answer in time";
+            return unreachable(what, "look at its log, or wait longer with --timeout");
+        }
         Code::PermissionDenied | Code::Unauthenticated => (
             Kind::Refused,
             "this needs the gateway's Unix socket, or an operator's certificate with --server and --identity",
