@@ -1,4 +1,9 @@
 //! The real program against a gateway that is not there: what it prints in each form, and how it ends.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails here has failed"
+)]
 
 #[path = "commands/ask.rs"]
 mod ask;
