@@ -119,14 +119,12 @@ pub fn redeem(
     }
 
     let mut findings = findings(&own.facts, &request.facts);
-    if let Some(only) = issued.for_cluster.as_ref() {
-        if *only != request.facts.cluster {
-            let who = &request.facts.cluster;
-            findings.push(refusal(
-                "token",
-                format!("the join token is for cluster {only}, and this is {who}"),
-            ));
-        }
+    let who = &request.facts.cluster;
+    if let Some(only) = issued.for_cluster.as_ref().filter(|only| *only != who) {
+        findings.push(refusal(
+            "token",
+            format!("the join token is for cluster {only}, and this is {who}"),
+        ));
     }
     match &request.bundle {
         Some(bundle) => findings.extend(bundle_findings(

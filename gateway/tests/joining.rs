@@ -158,6 +158,18 @@ impl Gateway {
         assert!(waited, "{own} trusts {:?}, not {expected:?}", self.peers());
     }
 
+    /// Waits until its View has that peer with a live session, or has it no more.
+    async fn sees(&self, peer: &str, there: bool) {
+        let peer = peer.parse().unwrap();
+        let mut views = self.running.core.views();
+        let seen = views.wait_for(|view| match view.peers.get(&peer) {
+            Some(peer) => there && peer.our_number_there.is_some(),
+            None => !there,
+        });
+        let seen = tokio::time::timeout(SOON, seen).await.is_ok();
+        assert!(seen, "{peer}: {:?}", self.running.core.view().peers);
+    }
+
     fn local(&self) -> String {
         self.running.addresses.local.to_string()
     }
@@ -184,14 +196,9 @@ async fn a_token_pairs_two_clusters_once() {
     assert_eq!(west.peers(), ["east"]);
     assert!(east.trust().tokens.is_empty());
 
-    // Both see each other by a session, whoever dialled.
-    for (gateway, peer) in [(&east, "west"), (&west, "east")] {
-        let peer = peer.parse().unwrap();
-        let mut views = gateway.running.core.views();
-        let known = views.wait_for(|view| view.peers.contains_key(&peer));
-        let known = tokio::time::timeout(SOON, known).await;
-        assert!(known.is_ok(), "no View with {peer}");
-    }
+    // Both have a session, whoever dialled, over which each told how it numbers the other.
+    east.sees("west", true).await;
+    west.sees("east", true).await;
 
     let used = "this join token was used before";
     Gateway::says(west.try_join(&token, false).await, used);
@@ -259,8 +266,10 @@ async fn a_second_cluster_of_the_same_name() {
     let revoke = |peer: &str| admin::RevokeRequest {
         peer: peer.to_owned(),
     };
+    east.sees("west", true).await;
     admin.revoke(revoke("west")).await.unwrap();
     assert!(east.peers().is_empty());
+    east.sees("west", false).await;
     let (joined, found) = west.try_join(&token, false).await.unwrap();
     let says = &found.findings[0].message;
     assert!(

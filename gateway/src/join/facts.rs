@@ -68,9 +68,7 @@ pub fn findings(own: &JoinFacts, peer: &JoinFacts) -> Vec<Finding> {
         );
         add(severity, "clock", message);
     }
-    if let Some(message) = encryption(own, peer) {
-        add(Severity::Warning, "encryption", message);
-    }
+    add(Severity::Warning, "encryption", encryption(own, peer));
     if let Some(message) = overlap(own, peer) {
         add(Severity::Note, "prefixes", message);
     }
@@ -78,19 +76,21 @@ pub fn findings(own: &JoinFacts, peer: &JoinFacts) -> Vec<Finding> {
     found
 }
 
-fn encryption(own: &JoinFacts, peer: &JoinFacts) -> Option<String> {
+fn encryption(own: &JoinFacts, peer: &JoinFacts) -> String {
     let (a, b) = (&own.cluster, &peer.cluster);
     match (own.plain_allowed, peer.plain_allowed) {
-        (true, true) => Some(format!(
+        (true, true) => format!(
             "packets between {b} and {a} would be plain and not authenticated: both say `encryption: off`"
-        )),
-        (true, false) => Some(format!(
-            "no packets would pass: {a} says `encryption: off` and {b} does not"
-        )),
-        (false, true) => Some(format!(
-            "no packets would pass: {b} says `encryption: off` and {a} does not"
-        )),
-        (false, false) => None,
+        ),
+        (true, false) => {
+            format!("no packets would pass: {a} says `encryption: off` and {b} does not")
+        }
+        (false, true) => {
+            format!("no packets would pass: {b} says `encryption: off` and {a} does not")
+        }
+        (false, false) => format!(
+            "no packets would pass: {a} and {b} both require encryption, which this version has not; it carries packets only plain, where both say `encryption: off`"
+        ),
     }
 }
 

@@ -178,7 +178,7 @@ impl Joining {
             preflight(
                 &trust,
                 token,
-                &own,
+                own,
                 &exporter,
                 reply,
                 Vec::new(),
