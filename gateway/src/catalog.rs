@@ -9,6 +9,9 @@ mod own;
 mod parts;
 mod peer;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::limits::PEERS;
