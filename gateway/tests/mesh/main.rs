@@ -1,0 +1,162 @@
+//! Whole gateways on loopback: two clusters pair, exchange catalogs, survive restarts and the loss of a leader.
+
+mod harness;
+
+use std::time::Duration;
+
+use causeway_proto::model::{Encryption, Liveness};
+use harness::{Cluster, exports, pair, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clusters_exchange_catalogs() {
+    let east = Cluster::start("east", "e1").await;
+    let west = Cluster::start("west", "w1").await;
+    pair(&west, &east).await;
+    // Nothing is imported into a namespace that does not exist.
+    east.publish(exports("e1", &[])).await;
+
+    west.publish(exports("w1", &["10.244.1.5", "10.244.1.6"]))
+        .await;
+    let view = until(&east, "cart imported", |view| {
+        let cart = view.imports.get(&"shop/cart".parse().unwrap());
+        cart.is_some_and(|cart| cart.vip.is_some() && !cart.stale)
+    })
+    .await;
+    let cart = &view.imports[&"shop/cart".parse().unwrap()];
+    let share = &cart.shares[&"west".parse().unwrap()];
+    assert_eq!(share.ready, 2);
+    assert_eq!(cart.ports[0].targets.len(), 1);
+    let peer = &view.peers[&"west".parse().unwrap()];
+    assert_eq!(peer.liveness, Liveness::Live);
+    assert_eq!(peer.encryption, Encryption::Plain);
+    assert!(peer.our_number_there.is_some());
+    assert_eq!(peer.mappings.len(), 1);
+    assert_eq!(peer.gateways.len(), 1);
+
+    // Equal pod prefixes: east offers the same service from the same addresses.
+    east.publish(exports("e1", &["10.244.1.5"])).await;
+    until(&west, "both offer cart", |view| {
+        let cart = view.imports.get(&"shop/cart".parse().unwrap());
+        cart.is_some_and(|cart| cart.shares.len() == 2)
+    })
+    .await;
+    until(&west, "east acknowledged our node", |view| {
+        let east = &view.peers[&"east".parse().unwrap()];
+        !east.acknowledged_nodes.is_empty()
+    })
+    .await;
+
+    // One session stays between the two gateways, whoever dialled.
+    let sessions = |cluster: &Cluster, peer: &str| {
+        let facts = cluster.running().core.facts();
+        let peer = facts.peers.get(&peer.parse().unwrap()).cloned();
+        peer.map_or(0, |p| p.sessions.len())
+    };
+    harness::eventually("one session", || {
+        sessions(&east, "west") == 1 && sessions(&west, "east") == 1
+    })
+    .await;
+
+    // Nothing exported any more: absence means removal.
+    west.publish(exports("w1", &[])).await;
+    until(&east, "west's share gone", |view| {
+        let cart = view.imports.get(&"shop/cart".parse().unwrap());
+        cart.is_some_and(|cart| !cart.shares.contains_key(&"west".parse().unwrap()))
+    })
+    .await;
+    east.stop().await;
+    west.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_everything() {
+    let mut east = Cluster::start("east", "e1").await;
+    let west = Cluster::start("west", "w1").await;
+    pair(&west, &east).await;
+    // Nothing is imported into a namespace that does not exist.
+    east.publish(exports("e1", &[])).await;
+    west.publish(exports("w1", &["10.244.1.5"])).await;
+    let cart = "shop/cart".parse().unwrap();
+    let before = until(&east, "cart imported", |view| {
+        view.imports.contains_key(&cart)
+    })
+    .await;
+    // Catalogs are written within a second.
+    harness::eventually("catalog on disk", || east.state_is_kept()).await;
+    let epoch = east.running().core.facts().epoch;
+    west.stop().await;
+    east.restart().await;
+
+    // With west down, east still knows it: synced, from disk.
+    let after = until(&east, "cart from disk", |view| {
+        view.imports.contains_key(&cart)
+    })
+    .await;
+    assert_eq!(after.imports[&cart].vip, before.imports[&cart].vip);
+    let west_id = "west".parse().unwrap();
+    assert_eq!(after.peers[&west_id].number, before.peers[&west_id].number);
+    assert_eq!(
+        after.peers[&west_id].mappings,
+        before.peers[&west_id].mappings
+    );
+    assert_eq!(after.seed, before.seed);
+    assert!(after.sync.missing.is_empty());
+    assert!(east.running().core.facts().epoch > epoch);
+    let view = until(&east, "west withdrawn", |view| {
+        view.peers[&west_id].liveness == Liveness::Withdrawn
+    })
+    .await;
+    assert!(view.imports[&cart].stale);
+    east.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_serves_and_outlives_its_leader() {
+    let east = Cluster::start("east", "e1").await;
+    let mut west = Cluster::start("west", "w1").await;
+    let follower = west.follower("w2").await;
+    pair(&west, &east).await;
+    // Nothing is imported into a namespace that does not exist.
+    east.publish(exports("e1", &[])).await;
+    west.publish(exports("w1", &["10.244.1.5"])).await;
+    let cart = "shop/cart".parse().unwrap();
+    let own = until(&follower, "follower has the export", |view| {
+        view.exports.contains_key(&cart)
+    })
+    .await;
+    assert!(own.frozen_since.is_none());
+    assert_eq!(own.exports, west.running().core.view().exports);
+    assert_eq!(own.seed, west.running().core.view().seed);
+    assert_eq!(own.gateways.len(), 2);
+    until(&east, "cart by both gateways of west", |view| {
+        let peer = view.peers.get(&"west".parse().unwrap());
+        peer.is_some_and(|p| p.gateways.len() == 2) && view.imports.contains_key(&cart)
+    })
+    .await;
+    let facts = || east.running().core.facts();
+    harness::eventually("sessions with both", || {
+        facts().peers[&"west".parse().unwrap()].sessions.len() == 2
+    })
+    .await;
+
+    west.kill();
+    let frozen = until(&follower, "frozen", |view| view.frozen_since.is_some()).await;
+    assert!(frozen.exports.contains_key(&cart));
+    // The follower's session alone keeps the lease.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let view = east.running().core.view();
+    assert_eq!(
+        view.peers[&"west".parse().unwrap()].liveness,
+        Liveness::Live
+    );
+    assert!(!view.imports[&cart].stale);
+
+    west.restart().await;
+    until(&follower, "leader is back", |view| {
+        view.frozen_since.is_none()
+    })
+    .await;
+    follower.stop().await;
+    west.stop().await;
+    east.stop().await;
+}
