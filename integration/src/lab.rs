@@ -194,6 +194,16 @@ pub fn programs() -> anyhow::Result<PathBuf> {
     Ok(up.unwrap_or(directory).to_owned())
 }
 
+/// The eBPF object: told by xtask, else where xtask builds it, beside the programs' directory.
+pub fn object() -> anyhow::Result<PathBuf> {
+    if let Some(told) = std::env::var_os("CAUSEWAY_EBPF_OBJECT") {
+        return Ok(PathBuf::from(told));
+    }
+    let programs = programs()?;
+    let target = programs.parent().context("programs without a target directory")?;
+    Ok(target.join("ebpf/bpfel-unknown-none/bpf/causeway-ebpf"))
+}
+
 /// Why this process cannot make a lab; None when it can.
 #[must_use]
 pub fn cannot_run() -> Option<String> {

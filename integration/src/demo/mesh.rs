@@ -14,7 +14,7 @@ use super::report::Checks;
 use crate::lab::netns::Netns;
 use crate::lab::question::{self, Answer, Kind};
 use crate::lab::topology::{CLIENT, E1, NODES, Node, PODS, Pod, node};
-use crate::lab::{Lab, fetch, firewall, programs, wait};
+use crate::lab::{Lab, fetch, firewall, object, programs, wait};
 
 /// UDP port of tunnel packets.
 pub const TUNNEL_PORT: u16 = 7472;
@@ -255,6 +255,7 @@ seed: \"{SEED}\"
 uplink: eth0
 outer_address: {}
 pin_dir: {}
+object: {}
 state_dir: {}
 enrolment: {}
 gateways:
@@ -263,6 +264,7 @@ gateways:
             node.name,
             node.uplink,
             pins.display(),
+            object()?.display(),
             directory.join("agent-state").display(),
             enrolment.display(),
             self.socket(node.name).display(),
