@@ -2,5 +2,6 @@
 
 pub mod demo;
 pub mod lab;
+pub mod packet;
 pub mod reference;
 pub mod sim;

@@ -99,7 +99,7 @@ counted! {
         Reject = "reject",
         /// Taken in (a probe's answer).
         Consume = "consume",
-        /// Passed on to the previous endpoint's node (counted as `tunnel` too).
+        /// Into the tunnel to the previous endpoint's node (not counted as `tunnel`).
         PassOn = "pass-on",
     }
 }

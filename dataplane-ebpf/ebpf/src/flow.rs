@@ -72,7 +72,8 @@ pub fn open(key: &FlowKey4, flow: &mut Flow, before: Option<Found>) -> Result<()
         let _ = FLOWS.remove(key);
     }
     flow.flags |= flow_flags::HALF;
-    HALF.insert(key, &*flow, 0)
+    let flow: &Flow = flow;
+    HALF.insert(key, flow, 0)
         .map_err(|_| DropReason::KernelRefused)
 }
 
@@ -81,8 +82,9 @@ fn promote(key: &FlowKey4, found: &Found) -> Result<(), DropReason> {
     let promoted = &mut maps::scratch()?.promoted;
     *promoted = *found.flow();
     promoted.flags &= !flow_flags::HALF;
+    let promoted: &Flow = promoted;
     FLOWS
-        .insert(key, &*promoted, 0)
+        .insert(key, promoted, 0)
         .map_err(|_| DropReason::KernelRefused)?;
     // Evicted by now is as good.
     let _ = HALF.remove(key);

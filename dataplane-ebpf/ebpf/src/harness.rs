@@ -1,4 +1,4 @@
-//! For packet tests and benches: the programs' own logic, between setting the tunnel metadata that a test run cannot
+//! Shell: for packet tests and benches: the programs' own logic, between setting the tunnel metadata that a test run cannot
 //! give and reading back what a test run cannot show. Not loaded by the agent.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 

@@ -1,4 +1,4 @@
-//! The programs' logic. Pure: [`parse`]. Shell, in the kernel: all else. Entry points are in `main.rs`; each calls a
+//! Shell: the programs' logic, in the kernel; only [`parse`] is pure. Entry points are in `main.rs`; each calls a
 //! function returning `Result<Action, DropReason>`, which [`verdict::finish`] alone turns into a TC code and counts.
 //!
 //! Walk (numbers as in the README's picture): [`pod::ingress`] takes what a pod sends; [`tunnel::ingress`] what the

@@ -2,8 +2,8 @@
 
 use causeway_abi::{
     Backend, Config, DropReason, Frontend, FrontendKey4, MAC_NONE, NO_ORDINAL, OrdinalKey,
-    ReverseKey4, Route, Vni, config_flags, faults, limits::ROUTE_GATEWAYS, protocol, route_flags,
-    v4,
+    ReverseKey4, Route, Slot, Vni, config_flags, faults, limits::ROUTE_GATEWAYS, protocol,
+    route_flags, v4,
 };
 
 use crate::{
@@ -110,11 +110,21 @@ pub struct Chosen {
     pub previous: [u8; 6],
 }
 
-/// Stage two: the endpoint for a flow hash.
+/// Stage two: the endpoint for a flow hash. Where all members are gone and some still drain, a slot has a previous
+/// owner only, and takes nothing new.
 #[inline(always)]
-pub fn stage_two(frontend: &Frontend, hash: u32) -> Result<Chosen, DropReason> {
-    let slot = maps::slot(frontend.stage_two, hash);
-    if slot.current == NO_ORDINAL {
+pub fn stage_two(frontend: &Frontend, hash: u32, first: bool) -> Result<Chosen, DropReason> {
+    let Slot {
+        mut current,
+        mut previous,
+    } = maps::slot(frontend.stage_two, hash);
+    if previous == NO_ORDINAL {
+        previous = older_owner(frontend, hash, current);
+    }
+    if current == NO_ORDINAL && !first {
+        (current, previous) = (previous, NO_ORDINAL);
+    }
+    if current == NO_ORDINAL {
         return Err(DropReason::NobodyReady);
     }
     let key = |ordinal| OrdinalKey {
@@ -122,16 +132,29 @@ pub fn stage_two(frontend: &Frontend, hash: u32) -> Result<Chosen, DropReason> {
         ordinal,
         reserved: 0,
     };
-    let current = maps::backend(&key(slot.current)).ok_or(DropReason::DanglingId)?;
-    let previous = if slot.previous == NO_ORDINAL {
+    let current = maps::backend(&key(current)).ok_or(DropReason::DanglingId)?;
+    let previous = if previous == NO_ORDINAL {
         None
     } else {
-        maps::backend(&key(slot.previous))
+        maps::backend(&key(previous))
     };
     Ok(Chosen {
         current,
         previous: previous.map_or(MAC_NONE, |backend| backend.name),
     })
+}
+
+/// The owner by generations of another ring size, if there are any.
+#[inline(always)]
+fn older_owner(frontend: &Frontend, hash: u32, current: u16) -> u16 {
+    let slot = maps::slot(frontend.stage_two_older, hash);
+    if slot.current != NO_ORDINAL && slot.current != current {
+        slot.current
+    } else if slot.previous != current {
+        slot.previous
+    } else {
+        NO_ORDINAL
+    }
 }
 
 /// The next hop towards a peer.

@@ -1,4 +1,4 @@
-//! Entry points, one per hook. On the host only a stub, so that the crate can be checked and its pure parts tested.
+//! Shell: the entry points, one per hook. On the host only a stub, so that the crate can be checked and its pure parts tested.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(not(target_arch = "bpf"))]

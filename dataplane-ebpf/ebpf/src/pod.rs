@@ -265,7 +265,7 @@ pub fn own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, Dr
             maps::scratch()?.target = skb::ifindex(ctx);
             return Ok(Next::Answered);
         }
-        let chosen = lookup::stage_two(frontend, flow.hash)?;
+        let chosen = lookup::stage_two(frontend, flow.hash, first)?;
         (chosen.current, chosen.previous)
     } else {
         (

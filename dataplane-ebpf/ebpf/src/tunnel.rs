@@ -139,7 +139,11 @@ pub fn from_peer(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Ne
             back(ctx, config)?;
             return Ok(Next::Answered);
         }
-        let chosen = lookup::stage_two(frontend, Mac::hash(inbound.destination_mac))?;
+        let chosen = lookup::stage_two(
+            frontend,
+            Mac::hash(inbound.destination_mac),
+            inbound.vni.first,
+        )?;
         (chosen.current, chosen.previous)
     } else {
         (

@@ -1,0 +1,18 @@
+//! Packet tests: the programs' logic by test runs, byte for byte. Needs root and the built programs
+//! (`CAUSEWAY_EBPF_OBJECT`, its harness beside it).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod backend;
+mod client;
+mod drops;
+mod gateway;
+mod reject;
+mod scenario;
+mod world;
