@@ -23,6 +23,7 @@ use prost::Message as _;
 pub mod pb {
     #[allow(
         clippy::all,
+        clippy::too_many_lines,
         clippy::allow_attributes_without_reason,
         rust_2018_idioms,
         reason = "generated"
