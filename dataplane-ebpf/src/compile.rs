@@ -6,6 +6,7 @@
 //!
 //! IPv4 only; other families' entries are left out without a word until the programs know them.
 
+mod backend;
 mod ids;
 pub mod name;
 mod node;

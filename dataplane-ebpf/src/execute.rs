@@ -39,14 +39,19 @@ pub fn execute<M: Maps>(
     ops: &[MapOp],
     image: &mut MapImage,
 ) -> Result<(), Stopped<M::Error>> {
+    let mut made = Ok(());
     for (done, op) in ops.iter().enumerate() {
-        maps.write(op).map_err(|source| Stopped {
-            done,
-            of: ops.len(),
-            op: op.to_string(),
-            source,
-        })?;
+        if let Err(source) = maps.write(op) {
+            made = Err(Stopped {
+                done,
+                of: ops.len(),
+                op: op.to_string(),
+                source,
+            });
+            break;
+        }
         image.apply(op);
     }
-    Ok(())
+    image.forget_unnamed_rings();
+    made
 }

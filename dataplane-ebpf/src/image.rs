@@ -2,7 +2,7 @@
 //!
 //! What the programs write themselves (flows, counters, `seen`) is not part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -177,6 +177,17 @@ pub enum MapOp {
     Put(Entry),
     /// Remove.
     Delete(Gone),
+}
+
+impl MapImage {
+    /// Forgets rings that no frontend names: their places are free.
+    pub fn forget_unnamed_rings(&mut self) {
+        let frontends = self.frontends.values();
+        let named: BTreeSet<RingRef> = frontends
+            .flat_map(|f| [f.stage_one, f.stage_two, f.stage_two_older])
+            .collect();
+        self.rings.retain(|at, _| named.contains(at));
+    }
 }
 
 impl fmt::Display for MapOp {

@@ -1,21 +1,17 @@
-//! Pure: frontends with their two stages: ring over clusters, ring over own endpoints; and headless
-//! endpoints that may be dialled by their own address.
+//! Pure: frontends with their two stages: ring over clusters, ring over own endpoints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use causeway_abi::{
-    Backend, Frontend, FrontendKey4, LocalBackend, LocalBackendKey4, NO_ORDINAL, NodePlace,
-    OrdinalKey, Reverse, ReverseKey4, RingRef, Slot, V4, backend_flags, frontend_flags,
-    protocol::ICMP,
+    Frontend, FrontendKey4, NO_ORDINAL, OrdinalKey, Reverse, ReverseKey4, RingRef, Slot, V4,
+    frontend_flags, protocol::ICMP,
 };
 use causeway_proto::model::{
-    Address, Affinity, BackendPort, Import, Member, NodeName, OwnExport, PeerNumber, Protocol,
-    ServiceName,
+    Address, Affinity, BackendPort, Import, OwnExport, PeerNumber, Protocol, ServiceName,
 };
 
 use super::ids::{Ids, Rings};
-use super::name::{name, pod_generation};
 use super::{Compiler, v4};
 use crate::diff::ordinals;
 use crate::image::{RingSlots, Table};
@@ -39,37 +35,19 @@ struct Numbers {
     ports: Ids,
     services: Ids,
     held_services: BTreeMap<V4, u32>,
+    /// By an endpoint that is dialled by its own address.
+    held_headless: BTreeMap<V4, u32>,
     rings: Rings,
     /// Stage-one rings made in this step: many services have the same clusters.
     clusters: BTreeMap<BTreeMap<PeerNumber, u32>, RingSlots>,
 }
 
-/// An own endpoint as the programs are to know it.
-#[derive(Clone, Copy)]
-struct Endpoint<'a> {
-    address: Address,
-    protocol: u8,
-    port: u16,
-    node: &'a NodeName,
-}
-
-impl<'a> From<&'a Member> for Endpoint<'a> {
-    fn from(member: &'a Member) -> Self {
-        Self {
-            address: member.key.address,
-            protocol: member.key.protocol.number(),
-            port: member.key.port,
-            node: &member.node,
-        }
-    }
-}
-
 /// Whether the programs carry it.
-fn carried(protocol: Protocol) -> bool {
+pub(super) fn carried(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Tcp | Protocol::Udp)
 }
 
-fn key(address: V4, protocol: u8, port: u16) -> FrontendKey4 {
+pub(super) fn key(address: V4, protocol: u8, port: u16) -> FrontendKey4 {
     FrontendKey4 {
         address,
         port: port.to_be_bytes(),
@@ -106,6 +84,12 @@ impl Compiler<'_> {
                 .iter()
                 .map(|(k, f)| (k.address, f.service))
                 .collect(),
+            held_headless: held
+                .local_backends
+                .iter()
+                .filter(|(key, backend)| key.address == causeway_abi::v4(&backend.address))
+                .map(|(key, backend)| (key.address, backend.service))
+                .collect(),
             rings: Rings::new(held),
             clusters: BTreeMap::new(),
         };
@@ -123,8 +107,11 @@ impl Compiler<'_> {
             if !export.headless {
                 continue;
             }
-            let vip = v4(export.vip).unwrap_or_default();
-            let index = *indices.entry(name).or_insert_with(|| numbers.service(vip));
+            let index = match indices.get(name) {
+                Some(index) => *index,
+                None => numbers.headless(export, &indices),
+            };
+            indices.insert(name, index);
             self.headless(name, export, index);
         }
         self.services = indices.into_iter().map(|(n, i)| (i, n.clone())).collect();
@@ -300,158 +287,6 @@ impl Compiler<'_> {
         ring.ok()
     }
 
-    /// Own endpoints behind a frontend, with ordinals that stay. Gives the ordinal of each member.
-    fn backends(
-        &mut self,
-        service: &ServiceName,
-        frontend: FrontendKey4,
-        port_id: u32,
-        index: u32,
-        ring: &Ring,
-    ) -> Vec<u16> {
-        let range = |ordinal| OrdinalKey {
-            port_id,
-            ordinal,
-            reserved: 0,
-        };
-        let held: BTreeMap<[u8; 6], u16> = self
-            .held
-            .image
-            .backends
-            .range(range(0)..=range(NO_ORDINAL))
-            .map(|(key, backend)| (backend.name, key.ordinal))
-            .collect();
-        let taken: BTreeSet<u32> = held.values().map(|o| u32::from(*o)).collect();
-        let mut fresh = Ids::new(taken, 0, u32::from(NO_ORDINAL));
-        let mut numbers = Vec::with_capacity(ring.members.len());
-        for member in &ring.members {
-            let endpoint = Endpoint::from(member);
-            let ordinal = self.backend(service, endpoint).and_then(|backend| {
-                let ordinal = match held.get(&backend.name) {
-                    Some(ordinal) => *ordinal,
-                    None => u16::try_from(fresh.take()?).ok()?,
-                };
-                let backends = &mut self.image.backends;
-                self.overflow
-                    .put(
-                        Table::Backends,
-                        backends,
-                        (range(ordinal), backend),
-                        service,
-                    )
-                    .then_some(ordinal)
-            });
-            if ordinal.is_some() {
-                let dialled = (frontend.address, frontend.port);
-                self.local_backend(service, endpoint, dialled, index);
-            }
-            numbers.push(ordinal.unwrap_or(NO_ORDINAL));
-        }
-        numbers
-    }
-
-    /// An own endpoint, and its node by its name. `None` where its node is not known or nothing fits.
-    fn backend(&mut self, service: &ServiceName, endpoint: Endpoint<'_>) -> Option<Backend> {
-        let Some(outer) = self.outer(endpoint.node) else {
-            self.problem(
-                causeway_proto::model::ProblemKind::BadObject,
-                format!("service {service}"),
-                format!(
-                    "endpoint {} is on {}, which is no known node",
-                    endpoint.address, endpoint.node
-                ),
-            );
-            return None;
-        };
-        let name = name(
-            &self.view.seed,
-            endpoint.address,
-            endpoint.protocol,
-            endpoint.port,
-        );
-        let place = NodePlace {
-            node: outer.bytes(),
-        };
-        let nodes = &mut self.image.backend_nodes;
-        let local = *endpoint.node == self.facts.node;
-        self.overflow
-            .put(Table::BackendNodes, nodes, (name, place), service)
-            .then(|| Backend {
-                node: outer.bytes(),
-                name,
-                flags: if local { backend_flags::LOCAL } else { 0 },
-            })
-    }
-
-    /// An endpoint on this node behind what clients dial, if its pod has a port here.
-    fn local_backend(
-        &mut self,
-        service: &ServiceName,
-        endpoint: Endpoint<'_>,
-        dialled: (V4, [u8; 2]),
-        index: u32,
-    ) {
-        if *endpoint.node != self.facts.node {
-            return;
-        }
-        let ifindex = self.pods.get(&endpoint.address).copied();
-        let Some((ifindex, port)) = ifindex.and_then(|i| Some((i, self.facts.ports.get(&i)?)))
-        else {
-            return;
-        };
-        let key = LocalBackendKey4 {
-            name: name(
-                &self.view.seed,
-                endpoint.address,
-                endpoint.protocol,
-                endpoint.port,
-            ),
-            port: dialled.1,
-            address: dialled.0,
-        };
-        let backend = LocalBackend {
-            address: endpoint.address.bytes(),
-            ifindex,
-            generation: pod_generation(ifindex, port.pod_mac),
-            service: index,
-            port: endpoint.port.to_be_bytes(),
-            pod_mac: port.pod_mac,
-            host_mac: port.host_mac,
-            reserved: [0; 2],
-        };
-        let backends = &mut self.image.local_backends;
-        self.overflow
-            .put(Table::LocalBackends, backends, (key, backend), service);
-    }
-
-    /// Endpoints that peers and own clients may dial by their own address; echo too.
-    fn headless(&mut self, service: &ServiceName, export: &OwnExport, index: u32) {
-        for endpoint in &export.headless_endpoints {
-            let Some(address) = v4(endpoint.address) else {
-                continue;
-            };
-            let ports = endpoint.ports.iter().filter(|(p, _)| carried(*p));
-            let ports = ports.map(|(protocol, port)| (protocol.number(), *port));
-            for (protocol, port) in ports.chain([(ICMP, 0)]) {
-                let endpoint = Endpoint {
-                    address: endpoint.address,
-                    protocol,
-                    port,
-                    node: &endpoint.node,
-                };
-                let Some(backend) = self.backend(service, endpoint) else {
-                    continue;
-                };
-                let dialled = key(address, protocol, port);
-                let exported = &mut self.image.exported;
-                let entry = (dialled, backend);
-                if self.overflow.put(Table::Exported, exported, entry, service) {
-                    self.local_backend(service, endpoint, (address, dialled.port), index);
-                }
-            }
-        }
-    }
-
     /// A place for a ring. When its class is full, the ring that the frontend has stays as long as it
     /// names nobody who is gone.
     fn ring(
@@ -505,6 +340,16 @@ impl Numbers {
     /// The service's index; the VIP is as sticky as the service.
     fn service(&mut self, vip: V4) -> u32 {
         let held = self.held_services.get(&vip).copied().filter(|i| *i != 0);
+        held.or_else(|| self.services.take()).unwrap_or(0)
+    }
+
+    /// The same for a headless service, which has no VIP in any map: by an endpoint that it has kept. Two
+    /// services may share an endpoint, not an index.
+    fn headless(&mut self, export: &OwnExport, given: &BTreeMap<&ServiceName, u32>) -> u32 {
+        let endpoints = export.headless_endpoints.iter();
+        let held = endpoints
+            .filter_map(|e| self.held_headless.get(&v4(e.address)?).copied())
+            .find(|index| *index != 0 && !given.values().any(|other| other == index));
         held.or_else(|| self.services.take()).unwrap_or(0)
     }
 }

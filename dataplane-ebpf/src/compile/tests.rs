@@ -1,1 +1,178 @@
+//! Laws of `compile`, `diff` and `execute` on random Views.
 
+mod canonical;
+mod views;
+
+use std::collections::BTreeSet;
+
+use causeway_abi::{RingRef, names};
+use proptest::prelude::*;
+
+use super::*;
+use crate::diff::{dangling, diff};
+use crate::execute::{Maps, execute};
+use crate::image::MapOp;
+use canonical::canonical;
+use views::{facts, service_view, view};
+
+fn step(view: &View, facts: &NodeFacts, held: &Held) -> Compiled {
+    compile(view, facts, held)
+}
+
+/// Takes so many writes, then fails.
+struct CountingDown(usize);
+
+#[derive(Debug, thiserror::Error)]
+#[error("counted down")]
+struct CountedDown;
+
+impl Maps for CountingDown {
+    type Error = CountedDown;
+    fn write(&mut self, _: &MapOp) -> Result<(), CountedDown> {
+        self.0 = self.0.checked_sub(1).ok_or(CountedDown)?;
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn same_input_same_image(view in view(), facts in facts()) {
+        let first = step(&view, &facts, &Held::default());
+        let second = step(&view, &facts, &Held::default());
+        prop_assert_eq!(&first.image, &second.image);
+        prop_assert_eq!(first.problems, second.problems);
+        prop_assert_eq!(dangling(&first.image), Vec::<String>::new());
+    }
+
+    /// Nothing changed, or only the process was started again: no write.
+    #[test]
+    fn at_rest_and_after_a_restart_nothing_is_written(view in view(), facts in facts()) {
+        let before = step(&view, &facts, &Held::default());
+        prop_assert_eq!(diff(&before.image, &step(&view, &facts, &before.held).image), vec![]);
+        let held = Held::from_image(before.image.clone());
+        prop_assert_eq!(diff(&before.image, &step(&view, &facts, &held).image), vec![]);
+    }
+
+    /// Two roads to one View give the same, numbers aside.
+    #[test]
+    fn incremental_is_full(a in view(), b in view(), c in view(), fa in facts(), fb in facts()) {
+        let held = step(&a, &fa, &Held::default()).held;
+        let held = step(&c, &fb, &held).held;
+        let incremental = step(&b, &fb, &held);
+        let full = step(&b, &fb, &Held::default());
+        prop_assert_eq!(canonical(&incremental.image), canonical(&full.image));
+    }
+
+    #[test]
+    fn what_stays_keeps_its_number_and_no_freed_number_is_reused(
+        a in view(), b in view(), facts in facts(),
+    ) {
+        let old = step(&a, &facts, &Held::default());
+        let new = step(&b, &facts, &old.held);
+        let port_ids: BTreeSet<u32> = old.image.frontends.values().map(|f| f.port_id).collect();
+        for (key, frontend) in &new.image.frontends {
+            match old.image.frontends.get(key) {
+                Some(before) => prop_assert_eq!(before.port_id, frontend.port_id),
+                None => prop_assert!(!port_ids.contains(&frontend.port_id)),
+            }
+        }
+        for (key, backend) in &new.image.backends {
+            if let Some(before) = old.image.backends.get(key) {
+                prop_assert_eq!(before.name, backend.name, "an ordinal passed to another endpoint");
+            }
+        }
+        for (at, slots) in &new.image.rings {
+            if let Some(before) = old.image.rings.get(at) {
+                prop_assert_eq!(before, slots, "a ring in use was overwritten");
+            }
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_a_diff_is_whole(a in view(), b in view(), fa in facts(), fb in facts()) {
+        let old = step(&a, &fa, &Held::default());
+        let new = step(&b, &fb, &old.held);
+        let mut image = old.image.clone();
+        for op in diff(&old.image, &new.image) {
+            image.apply(&op);
+            prop_assert_eq!(dangling(&image), Vec::<String>::new(), "after {}", op);
+        }
+        image.forget_unnamed_rings();
+        prop_assert_eq!(image, new.image);
+    }
+
+    /// A kernel that refuses a write: what is there is whole, and the next attempt ends where it should.
+    #[test]
+    fn a_failed_write_is_made_good(
+        a in view(), b in view(), facts in facts(), fails_at in 0usize..60,
+    ) {
+        let old = step(&a, &facts, &Held::default());
+        let new = step(&b, &facts, &old.held);
+        let ops = diff(&old.image, &new.image);
+        let mut held = old.held;
+        let done = execute(&mut CountingDown(fails_at), &ops, &mut held.image);
+        prop_assert_eq!(done.is_err(), fails_at < ops.len());
+        prop_assert_eq!(dangling(&held.image), Vec::<String>::new());
+        let again = step(&b, &facts, &held);
+        let ops = diff(&held.image, &again.image);
+        prop_assert!(execute(&mut CountingDown(usize::MAX), &ops, &mut held.image).is_ok());
+        prop_assert_eq!(canonical(&held.image), canonical(&new.image));
+    }
+
+    /// Packets pass only between clusters that both allow plain ones.
+    #[test]
+    fn only_plain_peers_have_routes_and_sources(view in view(), facts in facts()) {
+        let image = step(&view, &facts, &Held::default()).image;
+        for peer in view.peers.values() {
+            let number = peer.number.number();
+            let plain = peer.encryption == causeway_proto::model::Encryption::Plain;
+            prop_assert_eq!(image.routes.contains_key(&u32::from(number)), plain);
+            prop_assert_eq!(image.sources.values().any(|s| s.peer == number), plain);
+        }
+    }
+}
+
+/// More rings of one size than its map holds: named, the rest in force, nothing dangles.
+#[test]
+fn what_does_not_fit_is_named() {
+    let facts = views::plain_facts();
+    let limit = causeway_abi::limits::RINGS[4];
+    let view = service_view(limit + 2, 65537);
+    let compiled = step(&view, &facts, &Held::default());
+    let name = names::RINGS[4];
+    let problem = compiled
+        .problems
+        .iter()
+        .find(|p| p.subject == format!("map {name}"));
+    let text = problem.unwrap().to_string();
+    assert!(text.contains("2 entries did not fit its 16"), "{text}");
+    let frontends = compiled.image.frontends.iter();
+    let without = frontends.filter(|(k, f)| k.protocol == 6 && f.stage_two == RingRef::NONE);
+    assert_eq!(without.count(), 2);
+    assert_eq!(dangling(&compiled.image), Vec::<String>::new());
+}
+
+#[test]
+fn a_neighbours_address_stays_its_own() {
+    let view = service_view(1, 251);
+    let mut facts = views::plain_facts();
+    let held = step(&view, &facts, &Held::default()).held;
+    let mut thief = facts.ports[&10].clone();
+    thief.name = "thief".to_owned();
+    facts.ports.insert(3, thief);
+    let after = step(&view, &facts, &held);
+    assert!(after.image.ports.contains_key(&10));
+    assert!(!after.image.ports.contains_key(&3));
+    assert!(after.problems.iter().any(|p| p.message.contains("claims")));
+}
+
+#[test]
+fn an_unconfirmed_address_is_not_taken() {
+    let mut view = service_view(1, 251);
+    view.workloads.clear();
+    let compiled = step(&view, &views::plain_facts(), &Held::default());
+    assert!(compiled.image.ports.is_empty() && compiled.image.pods.is_empty());
+    assert!(compiled.problems.iter().any(|p| p.subject == "port v10"));
+}
