@@ -6,6 +6,9 @@
 mod incoming;
 mod serve;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -174,7 +177,7 @@ impl Session {
         }
         self.heard = self.heard.max(now.mono_ms);
         match (self.phase, frame) {
-            (Phase::Opening, Frame::Hello(hello)) => self.handle_hello(hello),
+            (Phase::Opening, Frame::Hello(hello)) => self.handle_hello(hello, now),
             (Phase::Opening, Frame::Bye(bye)) => self.end(End::Bye(bye)),
             (Phase::Opening, other) => self.fault(format!("{} before Hello", other.name())),
             (_, Frame::Hello(_)) => self.fault("a second Hello".to_owned()),
@@ -185,7 +188,7 @@ impl Session {
         }
     }
 
-    fn handle_hello(&mut self, hello: Hello) {
+    fn handle_hello(&mut self, hello: Hello, now: Now) {
         if hello.cluster != self.cluster || hello.gateway != self.gateway {
             let (said, proved) = (&hello.cluster, &self.cluster);
             let (at, by) = (&hello.gateway, &self.gateway);
@@ -203,6 +206,7 @@ impl Session {
             ));
         } else {
             self.phase = Phase::Up;
+            self.next_beat = now.mono_ms.saturating_add(BEAT_MS);
             self.their_instance = Some(hello.instance);
             self.outputs.push_back(Output::Up(hello));
             self.outputs.push_back(Output::Heard);
