@@ -2,6 +2,7 @@
 //! connection is a new one. Publications in between are left out.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use causeway_proto::wire::pb::local::PublishRequest;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
 use crate::config::Target;
 use crate::dial::Dialer;
@@ -39,8 +41,10 @@ pub async fn run(dialer: &Dialer, mut publications: watch::Receiver<Arc<Publicat
                     if published || told.len() >= TROUBLES {
                         told.clear();
                     }
-                    if told.insert(format!("{target}: {error}")) {
-                        tracing::warn!("exports are not taken by {target}: {error}");
+                    let trouble = format!("{target}: {}", causes(error.as_ref()));
+                    if !told.contains(&trouble) {
+                        tracing::warn!("exports are not taken by {trouble}");
+                        told.insert(trouble);
                     }
                 }
             }
@@ -93,6 +97,23 @@ async fn publish(
 
 fn newest(sequence: u64, publications: &mut watch::Receiver<Arc<Publication>>) -> PublishRequest {
     PublishRequest::from((sequence, publications.borrow_and_update().as_ref()))
+}
+
+/// What a gateway says, or what went wrong, down to the reason.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    if let Some(status) = error.downcast_ref::<Status>() {
+        return status.message().to_owned();
+    }
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 fn tell(revision: Option<Revision>, problems: &[Problem]) {
