@@ -121,6 +121,8 @@ impl Lab {
     /// Takes a pod away, as kubelet does: its processes, then its namespace.
     pub fn remove_pod(&mut self, pod: &Pod) -> anyhow::Result<()> {
         self.processes.kill_named(pod.name)?;
+        // The kernel takes its time to empty a namespace; the port goes at once, as the CNI sees to.
+        self.netns(pod.node).ip(&format!("link delete {}\n", pod.port()))?;
         self.pod(pod).delete()
     }
 

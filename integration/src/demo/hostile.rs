@@ -52,7 +52,7 @@ pub fn packets(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Re
         mesh,
         checks,
         "tunnel packets from an unlisted source",
-        "UnlistedSource",
+        "unlisted-source",
         &outside,
         forge,
     )?;
@@ -61,7 +61,7 @@ pub fn packets(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Re
         mesh,
         checks,
         "a pod's own packets to the tunnel port",
-        "PodToTunnelPort",
+        "pod-to-tunnel-port",
         &rogue,
         forge,
     )?;
@@ -76,7 +76,7 @@ pub fn packets(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Re
         mesh,
         checks,
         "a pod that forges its neighbour's address",
-        "SpoofedSource",
+        "spoofed-source",
         &rogue,
         forge,
     )?;

@@ -269,10 +269,8 @@ gateways:
             enrolment.display(),
             self.socket(node.name).display(),
         );
-        for other in NODES
-            .iter()
-            .filter(|other| other.cluster == node.cluster && other.name != node.name)
-        {
+        // The leader first: it alone grants the certificate that calls over TCP need.
+        for other in NODES.iter().filter(|other| other.cluster == node.cluster) {
             text += &format!("  - '{}:7444'\n", other.uplink);
         }
         Ok(std::fs::write(directory.join("agent.yaml"), text)?)

@@ -36,7 +36,7 @@ pub fn leader(mesh: &mut Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow:
         },
         frozen.is_ok(),
     );
-    // Longer than a lease, so that a withdrawal would show.
+    // Longer than silence is suffered, so that a withdrawal would show.
     let until = wait::now();
     let mut failed = 0usize;
     while until.elapsed() < Duration::from_secs(5) {

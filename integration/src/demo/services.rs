@@ -86,12 +86,12 @@ pub fn cart(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Resul
         is_mapped(*seen),
     );
     let whois = mesh.operator("w1").run(&["whois", &seen.to_string()])?;
-    let named = ["east", "client", "10.244.0.6"]
+    let named = ["east", "10.244.0.6"]
         .iter()
         .all(|word| whois.contains(word));
     checks.check(
         "whois of it, in west",
-        "east, client, 10.244.0.6",
+        "cluster east, 10.244.0.6",
         whois.split_whitespace().collect::<Vec<_>>().join(" "),
         named,
     );
