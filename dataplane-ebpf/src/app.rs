@@ -44,6 +44,25 @@ pub struct Start {
     pub breaks: Breaks,
 }
 
+/// The eBPF object: as asked for, else as configured, else beside the program, where an installation puts it.
+///
+/// # Errors
+/// When there is none.
+pub fn object(asked: Option<PathBuf>, config: &Config) -> anyhow::Result<PathBuf> {
+    let beside = || {
+        let program = std::env::current_exe().ok()?;
+        let object = program.with_file_name("causeway-ebpf");
+        object.is_file().then_some(object)
+    };
+    asked
+        .filter(|path| !path.as_os_str().is_empty())
+        .or_else(|| config.object.clone())
+        .or_else(beside)
+        .context(
+            "no eBPF object: set `object` or CAUSEWAY_EBPF_OBJECT, or put it beside the program",
+        )
+}
+
 struct Agent {
     start: Start,
     kernel: Kernel,

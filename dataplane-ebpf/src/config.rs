@@ -124,6 +124,21 @@ impl TryFrom<String> for GatewayAt {
     }
 }
 
+impl Config {
+    /// What the file says that cannot work.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<&'static str> {
+        let remote = self.gateways.iter().any(|g| matches!(g, GatewayAt::Tcp(_)));
+        if remote && self.state_dir.is_none() {
+            return Some("a gateway over TCP needs `state_dir` for the certificate");
+        }
+        if !self.outer_address.is_v4() {
+            return Some("`outer_address` must be IPv4 as yet");
+        }
+        None
+    }
+}
+
 impl fmt::Display for GatewayAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -163,6 +178,13 @@ gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
             gateways,
             ["unix:/run/causeway/local.sock", "192.0.2.2:7444"]
         );
+    }
+
+    #[test]
+    fn a_remote_gateway_needs_a_place_for_the_certificate() {
+        assert!(parse(SHORT).unwrap().contradiction().is_some());
+        let whole = format!("{SHORT}state_dir: /var/lib/causeway\n");
+        assert_eq!(parse(&whole).unwrap().contradiction(), None);
     }
 
     #[test]

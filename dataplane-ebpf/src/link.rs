@@ -91,9 +91,7 @@ impl Dialer {
         let channel = match target {
             GatewayAt::Unix(path) => unix(path.clone()).await?,
             GatewayAt::Tcp(address) => {
-                let member = self
-                    .member
-                    .get_or_try_init(|| enrol(&self.config, *address));
+                let member = self.member.get_or_try_init(|| enrol(&self.config));
                 tcp(*address, &member.await?.tls).await?
             }
         };
@@ -102,13 +100,12 @@ impl Dialer {
 
     /// Gets the certificate while the one-time file holds, and renews it whenever it is time, for ever.
     pub async fn keep_certificate(&self) {
-        let remote = self.config.gateways.iter().find_map(|target| match target {
-            GatewayAt::Tcp(address) => Some(*address),
-            GatewayAt::Unix(_) => None,
-        });
-        let Some(address) = remote else { return };
+        let mut targets = self.config.gateways.iter();
+        if !targets.any(|target| matches!(target, GatewayAt::Tcp(_))) {
+            return;
+        }
         let member = loop {
-            let enrolled = self.member.get_or_try_init(|| enrol(&self.config, address));
+            let enrolled = self.member.get_or_try_init(|| enrol(&self.config));
             match enrolled.await {
                 Ok(member) => break member,
                 Err(error) => tracing::warn!(error = %Chain(&error), "no certificate yet"),
@@ -156,7 +153,8 @@ fn issued(certificate: IssuedCertificate) -> Issued {
     }
 }
 
-async fn enrol(config: &Config, address: std::net::SocketAddr) -> Result<Member, EnrolError> {
+/// Only the leader enrols, and any of the listed gateways may be it.
+async fn enrol(config: &Config) -> Result<Member, EnrolError> {
     let role = Role::parse(&format!("agent/{}", config.node))?;
     let call = async |tls: Tls, enrolment: Enrolment, csr: Vec<u8>| {
         let request = model::Enrolment {
@@ -164,16 +162,34 @@ async fn enrol(config: &Config, address: std::net::SocketAddr) -> Result<Member,
             secret: enrolment.secret.expose().to_vec(),
             csr,
         };
-        let call = async {
-            let mut client = LocalClient::new(tcp(address, &tls).await?);
-            let reply = client.enroll(EnrollRequest::from(&request)).await?;
-            Ok::<_, CallError>(issued(reply.into_inner().try_into()?))
-        };
-        tokio::time::timeout(PATIENCE, call).await?
+        let mut last: CallError = "no gateway is listed".into();
+        for target in &config.gateways {
+            match tokio::time::timeout(PATIENCE, enrol_at(target, &tls, &request)).await {
+                Ok(Ok(issued)) => return Ok(issued),
+                Ok(Err(error)) => last = error,
+                Err(late) => last = late.into(),
+            }
+        }
+        Err(last)
     };
     let file = config.enrolment.as_deref();
     let dir = config.state_dir.clone().unwrap_or_default();
     load_or_enrol(&dir, &role, file, clock::now(), call).await
+}
+
+async fn enrol_at(
+    target: &GatewayAt,
+    tls: &Tls,
+    request: &model::Enrolment,
+) -> Result<Issued, CallError> {
+    let channel = match target {
+        GatewayAt::Unix(path) => unix(path.clone()).await?,
+        GatewayAt::Tcp(address) => tcp(*address, tls).await?,
+    };
+    let reply = LocalClient::new(channel)
+        .enroll(EnrollRequest::from(request))
+        .await?;
+    Ok(issued(reply.into_inner().try_into()?))
 }
 
 /// Watches Views and sends Reports, by whichever gateway answers, the first listed one preferred, until

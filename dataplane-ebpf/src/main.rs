@@ -35,30 +35,19 @@ struct Arguments {
     r#break: String,
 }
 
-/// The object beside the program, where an installation puts it.
-fn beside() -> Option<PathBuf> {
-    let object = std::env::current_exe()
-        .ok()?
-        .with_file_name("causeway-ebpf");
-    object.is_file().then_some(object)
-}
-
 fn start(arguments: Arguments) -> anyhow::Result<app::Start> {
     let path = &arguments.config;
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("configuration file {}", path.display()))?;
     let config =
         config::parse(&text).with_context(|| format!("configuration file {}", path.display()))?;
+    if let Some(contradiction) = config.contradiction() {
+        anyhow::bail!("{}: {contradiction}", path.display());
+    }
     if config.gateways.is_empty() && arguments.view.is_none() {
         anyhow::bail!("{} lists no gateways", path.display());
     }
-    let object = arguments.object.filter(|path| !path.as_os_str().is_empty());
-    let object = object
-        .or_else(|| config.object.clone())
-        .or_else(beside)
-        .context(
-            "no eBPF object: set `object` or CAUSEWAY_EBPF_OBJECT, or put it beside the program",
-        )?;
+    let object = app::object(arguments.object, &config)?;
     Ok(app::Start {
         config,
         object,
