@@ -26,11 +26,11 @@ pub fn derive(objects: &Objects) -> (Exports, Vec<Condition>, Vec<Problem>) {
         workloads: inventory::workloads(objects, &mut problems),
         services: std::collections::BTreeMap::new(),
     };
-    endpoints::orphans(objects, &mut problems);
+    let slices = endpoints::by_service(objects, &mut problems);
     let mut conditions = Vec::new();
     for (key, export) in &objects.exports {
         let subject = format!("ServiceExport {}/{}", key.0, key.1);
-        match service::export(objects, &exports, key, export, &mut problems) {
+        match service::export(objects, &slices, &exports, key, export, &mut problems) {
             Ok((name, accepted, remark)) => {
                 conditions.extend(accepted_conditions(&subject, remark));
                 exports.services.insert(name, accepted);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::limits;
 use causeway_proto::model::{
-    Address, Endpoint, EndpointPort, EndpointState, ExportPort, Exports, NodeName, ProblemKind,
-    ServiceName, Zone,
+    Address, Endpoint, EndpointPort, EndpointState, ExportPort, Exports, Node, NodeName,
+    ProblemKind, ServiceName, Zone,
 };
 use k8s_openapi::api::discovery::v1::{self as discovery, EndpointSlice};
 
+use super::Problems;
 use super::service::protocol;
-use super::{Problems, service_name};
 use crate::objects::{Key, Objects};
 
 /// Which Service a slice belongs to.
@@ -23,45 +23,44 @@ fn label<'a>(slice: &'a EndpointSlice, key: &str) -> Option<&'a str> {
     labels.get(key).map(String::as_str)
 }
 
-/// Slices that belong to no Service here.
-pub(super) fn orphans(objects: &Objects, problems: &mut Problems) {
-    for ((namespace, name), slice) in &objects.slices {
-        let subject = format!("EndpointSlice {namespace}/{name}");
+/// Slices by the Service that they belong to.
+pub(super) type Slices<'a> = BTreeMap<Key, Vec<(&'a Key, &'a EndpointSlice)>>;
+
+/// Those of Services that exist here; the others are problems.
+pub(super) fn by_service<'a>(objects: &'a Objects, problems: &mut Problems) -> Slices<'a> {
+    let mut slices = Slices::new();
+    for (key, slice) in &objects.slices {
+        let subject = format!("EndpointSlice {}/{}", key.0, key.1);
         if label(slice, SOURCE_LABEL).is_some() {
             continue;
         }
-        match label(slice, SERVICE_LABEL) {
-            None => problems.bad(
-                subject,
-                format!("has no label {SERVICE_LABEL}, so it belongs to no Service; left out"),
-            ),
-            Some(service) => {
-                let key = (namespace.clone(), service.to_owned());
-                if !objects.services.contains_key(&key) {
-                    let message =
-                        format!("its Service {namespace}/{service} does not exist; left out");
-                    problems.bad(subject, message);
-                }
-            }
+        let Some(service) = label(slice, SERVICE_LABEL) else {
+            let message =
+                format!("has no label {SERVICE_LABEL}, so it belongs to no Service; left out");
+            problems.bad(subject, message);
+            continue;
+        };
+        let owner = (key.0.clone(), service.to_owned());
+        if objects.services.contains_key(&owner) {
+            slices.entry(owner).or_default().push((key, slice));
+        } else {
+            let message = format!("its Service {}/{service} does not exist; left out", key.0);
+            problems.bad(subject, message);
         }
     }
+    slices
 }
 
 /// The endpoints of one service, sorted by address.
 pub(super) fn of(
-    objects: &Objects,
+    slices: Option<&Vec<(&Key, &EndpointSlice)>>,
     exports: &Exports,
     service: &ServiceName,
     ports: &[ExportPort],
     problems: &mut Problems,
 ) -> Vec<Endpoint> {
     let mut found: BTreeMap<Address, Endpoint> = BTreeMap::new();
-    for (key, slice) in &objects.slices {
-        let owner = label(slice, SERVICE_LABEL).map(|name| (key.0.clone(), name.to_owned()));
-        let is_ours = owner.is_some_and(|owner| service_name(&owner).as_ref() == Ok(service));
-        if !is_ours || label(slice, SOURCE_LABEL).is_some() {
-            continue;
-        }
+    for (key, slice) in slices.into_iter().flatten() {
         for endpoint in of_slice(exports, key, slice, ports, problems) {
             match found.get_mut(&endpoint.address) {
                 Some(known) => join(known, endpoint),
@@ -204,7 +203,8 @@ fn endpoint(
         }
         Some(_) => {}
     }
-    if !is_placed(exports, address) {
+    let at_place = place.is_some_and(|place| holds(place, address));
+    if !at_place && !is_placed(exports, address) {
         let message = format!(
             "endpoint {address} lies in no Node's podCIDRs and is no Node's address, so peers cannot map it"
         );
@@ -226,11 +226,11 @@ fn endpoint(
 fn is_placed(exports: &Exports, address: Address) -> bool {
     let mut nodes = exports.nodes.values();
     let silent = nodes.clone().all(|node| node.pod_prefixes.is_empty());
-    silent
-        || nodes.any(|node| {
-            node.addresses.contains(&address)
-                || node.pod_prefixes.iter().any(|p| p.contains(address))
-        })
+    silent || nodes.any(|node| holds(node, address))
+}
+
+fn holds(node: &Node, address: Address) -> bool {
+    node.addresses.contains(&address) || node.pod_prefixes.iter().any(|p| p.contains(address))
 }
 
 /// A condition that is absent counts as `ready`; `serving` absent means what `ready` says.

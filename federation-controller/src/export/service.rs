@@ -20,6 +20,7 @@ const AFFINITY_SECS_MAX: u32 = 86_400;
 /// The export, and a remark for its condition.
 pub(super) fn export(
     objects: &Objects,
+    slices: &endpoints::Slices<'_>,
     exports: &Exports,
     key: &Key,
     export: &ServiceExport,
@@ -46,7 +47,7 @@ pub(super) fn export(
     let labels = export.spec.exported_labels.clone().unwrap_or_default();
     let carried = export.spec.exported_annotations.clone().unwrap_or_default();
     let ports = ports(&name, &spec, problems);
-    let endpoints = endpoints::of(objects, exports, &name, &ports, problems);
+    let endpoints = endpoints::of(slices.get(key), exports, &name, &ports, problems);
     let accepted = Export {
         created,
         headless,

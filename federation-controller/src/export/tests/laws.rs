@@ -101,3 +101,34 @@ proptest! {
         let _ = parse(&text);
     }
 }
+
+/// Many services on many nodes, each found by its own key.
+#[test]
+fn a_large_cluster_is_derived_whole() {
+    let node = |n: usize| {
+        format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: n{n}}}, spec: {{podCIDRs: [10.{}.{}.0/24]}}, \
+             status: {{addresses: [{{type: InternalIP, address: 192.0.2.1}}]}}}}\n---\n",
+            n / 256,
+            n % 256
+        )
+    };
+    let service = |n: usize| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s{n}, namespace: a}}, spec: {{ports: [{{port: 80}}]}}}}\n\
+             ---\n{{apiVersion: multicluster.x-k8s.io/v1beta1, kind: ServiceExport, metadata: {{name: s{n}, namespace: a, \
+             creationTimestamp: 2026-01-02T03:04:05Z}}}}\n\
+             ---\n{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: s{n}, namespace: a, labels: \
+             {{kubernetes.io/service-name: s{n}}}}}, addressType: IPv4, ports: [{{port: 8080}}], endpoints: \
+             [{{addresses: [10.{}.{}.7], nodeName: n{n}}}]}}\n---\n",
+            n / 256,
+            n % 256
+        )
+    };
+    let text: String = (0..300).map(|n| node(n) + &service(n)).collect();
+    let (objects, twice) = Objects::gather([("a", &parse(&text).unwrap())]);
+    let (exports, conditions, problems) = derive(&objects);
+    assert_eq!((twice, problems), (Vec::new(), Vec::new()));
+    assert_eq!((exports.services.len(), conditions.len()), (300, 600));
+    assert!(exports.services.values().all(|export| export.ready() == 1));
+}
