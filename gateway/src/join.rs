@@ -229,7 +229,7 @@ fn bundle_findings(
         Some(held) if authority_digest(held) != ca => refuse(
             "cluster id",
             format!(
-                "{} already has a peer called {cluster} with another CA; if that is the same cluster set up anew, first run `causeway peer revoke {cluster}` there, else choose another cluster id",
+                "{} already has a peer called {cluster} with another CA; if that is the same cluster set up anew, first run `causeway revoke {cluster}` there, else choose another cluster id",
                 own.cluster
             ),
         ),
@@ -336,7 +336,7 @@ fn known_findings(trust: &TrustState, own: &JoinFacts, token: &JoinToken) -> Opt
     let held = trust.bundles.get(issuer).and_then(authority_digest);
     if held.is_some_and(|ca| ca != token.pin) {
         let message = format!(
-            "{} already has a peer called {issuer} with another CA; if that is the same cluster set up anew, first run `causeway peer revoke {issuer}` here",
+            "{} already has a peer called {issuer} with another CA; if that is the same cluster set up anew, first run `causeway revoke {issuer}` here",
             own.cluster
         );
         return Some(refusal("cluster id", message));
