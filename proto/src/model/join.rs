@@ -45,7 +45,7 @@ pub struct Redeem {
     pub dry_run: bool,
     /// The joiner.
     pub facts: JoinFacts,
-    /// The joiner's bundle; `None` on a dry run.
+    /// The joiner's bundle, on a dry run too, so that the issuer can tell what would clash.
     pub bundle: Option<TrustBundle>,
 }
 
