@@ -8,6 +8,9 @@ mod import;
 mod own;
 mod peers;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{

@@ -3,7 +3,6 @@
 //! disk, clocks that jump. The same seed gives the same run.
 
 pub mod chaos;
-pub mod gateway;
 pub mod net;
 pub mod truth;
 
@@ -11,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use causeway_gateway::catalog::{Keys, sha256};
+use causeway_gateway::engine::{Command, Gateway, Keep, Restored};
 use causeway_gateway::now::Now;
 use causeway_proto::model::{
     ClusterId, GatewayAddress, GatewayName, Report, Timestamp, TrustBundle, TrustState, View,
 };
 
-use gateway::{Command, Gateway, Keep, Restored};
 use net::{Follow, Wire};
 use truth::Truth;
 

@@ -9,7 +9,7 @@ use causeway_proto::limits::FRAME_BYTES;
 use causeway_proto::model::{FollowState, Frame};
 use causeway_proto::wire::Encoded as _;
 
-use super::gateway::SessionId;
+use causeway_gateway::engine::SessionId;
 use super::{Rng, Sim, pair};
 
 /// How long a connection that carries nothing lives until its ends notice.
@@ -89,7 +89,7 @@ impl Sim {
             self.follow_one(from, to, (a, b));
             return;
         }
-        let members = us.gateway.as_ref().map(super::gateway::Gateway::members);
+        let members = us.gateway.as_ref().map(causeway_gateway::engine::Gateway::members);
         let member = members.is_some_and(|m| m.contains(&them.cluster));
         let known = |w: &Wire| {
             let [x, y] = &w.sides;
@@ -141,7 +141,7 @@ impl Sim {
             return;
         }
         let hello = self.hosts.get(follower).and_then(|h| h.gateway.as_ref());
-        let Some(hello) = hello.map(super::gateway::Gateway::follow_hello) else {
+        let Some(hello) = hello.map(causeway_gateway::engine::Gateway::follow_hello) else {
             return;
         };
         let now = self.now(leader);

@@ -9,7 +9,7 @@ use causeway_proto::model::{
     NodeName, Prefix, Protocol, Publication, ServiceName, Timestamp, Workload,
 };
 
-use super::gateway::Settings;
+use causeway_gateway::engine::Settings;
 use super::{Host, Rng, address};
 
 /// Names that services, namespaces and ports are drawn from: few, so that clusters clash.
