@@ -224,12 +224,14 @@ pub mod faults {
     pub const REJECT: u32 = 1 << 3;
     /// No passing-on between end nodes.
     pub const PASS_ON: u32 = 1 << 4;
-    /// Pods may use any source address and send to the tunnel port.
+    /// Pods may use any source address.
     pub const POD_CHECK: u32 = 1 << 5;
     /// Replies never go straight to the peer: by an own gateway always.
     pub const DIRECT_REPLY: u32 = 1 << 6;
     /// The client's choice of a cluster is not pinned by its entry.
     pub const PIN: u32 = 1 << 7;
+    /// Pods may send to the tunnel port.
+    pub const TUNNEL_PORT: u32 = 1 << 8;
 }
 
 /// Bits of [`Frontend::flags`].

@@ -110,6 +110,71 @@ mod programs {
         record(&ctx, outcome)
     }
 
+    /// How a bench makes its packets: the head of a frame, written anew each time, and what differs by flow.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub struct Bench {
+        /// How many flows take turns.
+        flows: u32,
+        /// The next one. Counted up here.
+        next: u32,
+        /// Offset of the port that tells flows apart.
+        port_at: u32,
+        /// 1 = the destination MAC carries a flow hash, another for each flow.
+        hashed: u32,
+        /// Ethernet, IPv4 and the first 20 bytes after.
+        frame: [u8; 54],
+        reserved: [u8; 2],
+    }
+
+    #[map(name = "bench")]
+    static BENCH: Array<Bench> = Array::with_max_entries(1, 0);
+
+    /// A fresh packet of the next flow, over whatever the program made of the one before.
+    #[inline(never)]
+    fn renew(ctx: &TcContext) -> Option<()> {
+        let bench = BENCH.get_ptr_mut(0)?;
+        // SAFETY: one bench runs at a time.
+        unsafe {
+            let flow = (*bench).next;
+            (*bench).next = if flow.wrapping_add(1) >= (*bench).flows {
+                0
+            } else {
+                flow.wrapping_add(1)
+            };
+            ctx.store(0, &(*bench).frame, 0).ok()?;
+            let port = (flow as u16).to_be_bytes();
+            ctx.store((*bench).port_at as usize, &port, 0).ok()?;
+            if (*bench).hashed != 0 {
+                ctx.store(2, &flow.wrapping_mul(0x9e37_79b1).to_be_bytes(), 0)
+                    .ok()?;
+            }
+        }
+        prime(ctx);
+        Some(())
+    }
+
+    /// The making of packets alone, to be subtracted.
+    #[classifier]
+    pub fn bench_nothing(ctx: TcContext) -> i32 {
+        renew(&ctx).map_or(2, |()| 0)
+    }
+
+    #[classifier]
+    pub fn bench_pod(ctx: TcContext) -> i32 {
+        renew(&ctx).map_or(2, |()| verdict::finish(pod::ingress(&ctx)))
+    }
+
+    #[classifier]
+    pub fn bench_tunnel(ctx: TcContext) -> i32 {
+        renew(&ctx).map_or(2, |()| verdict::finish(tunnel::ingress(&ctx)))
+    }
+
+    #[classifier]
+    pub fn bench_guard(ctx: TcContext) -> i32 {
+        renew(&ctx).map_or(2, |()| verdict::finish(guard::ingress(&ctx)))
+    }
+
     #[panic_handler]
     fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
         loop {}

@@ -33,7 +33,7 @@ pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
         return Ok(Action::Pass);
     };
     if ip.protocol == protocol::UDP
-        && config.faults & faults::POD_CHECK == 0
+        && config.faults & faults::TUNNEL_PORT == 0
         && to_tunnel(ctx, config, &ip)
     {
         return Err(DropReason::PodToTunnelPort);
