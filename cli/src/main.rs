@@ -1,9 +1,11 @@
 //! Shell: `causeway`: the command line of the status and admin API.
 
 mod args;
+mod channel;
 mod client;
 mod command;
 mod failure;
+mod identity;
 mod print;
 mod show;
 mod text;

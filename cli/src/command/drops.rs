@@ -6,7 +6,8 @@ use causeway_proto::model::NodeName;
 use causeway_proto::wire::pb::status::GetDropsRequest;
 
 use crate::args::Format;
-use crate::client::{Client, nonsense, refusal};
+use crate::channel::{nonsense, refusal};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::print::print;
 use crate::show::DropsForm;

@@ -5,7 +5,8 @@ use causeway_proto::model::Timestamp;
 use causeway_proto::wire::pb::admin::{EnrollRequest, Role};
 
 use crate::args::{EnrollArgs, Format};
-use crate::client::{Client, refusal};
+use crate::channel::refusal;
+use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::print::{note, print};
 use crate::show::EnrolmentForm;

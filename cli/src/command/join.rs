@@ -6,7 +6,8 @@ use causeway_proto::model::Preflight;
 use causeway_proto::wire::pb::admin::JoinRequest;
 
 use crate::args::{Format, JoinArgs};
-use crate::client::{Client, nonsense, refusal};
+use crate::channel::{nonsense, refusal};
+use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::print::print;
 use crate::show::JoinForm;

@@ -4,7 +4,8 @@ use causeway_proto::model::Resolution;
 use causeway_proto::wire::pb::status::ResolveRequest;
 
 use crate::args::{Format, ResolveArgs};
-use crate::client::{Client, nonsense, refusal};
+use crate::channel::{nonsense, refusal};
+use crate::client::Client;
 use crate::failure::{Failure, Kind};
 use crate::print::print;
 use crate::show::ResolutionForm;
@@ -31,8 +32,7 @@ pub async fn run(args: ResolveArgs, client: &Client, output: Format) -> Result<(
         }
         code => {
             let what = format!("{}: {code}", found.name);
-            let check =
-                "a peer that has never synced could still change the answer: `causeway peers`";
+            let check = "the controller has not published yet, or a peer that never synced could change the answer: `causeway status`";
             Err(Failure::new(Kind::Refused, what, check))
         }
     }

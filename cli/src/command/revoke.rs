@@ -4,7 +4,8 @@ use causeway_proto::model::ClusterId;
 use causeway_proto::wire::pb::admin::RevokeRequest;
 
 use crate::args::Format;
-use crate::client::{Client, refusal};
+use crate::channel::refusal;
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::print::print;
 use crate::show::RevokeForm;

@@ -6,7 +6,8 @@ use causeway_proto::model::{ServiceName, ServiceStatus};
 use causeway_proto::wire::pb::status::ListServicesRequest;
 
 use crate::args::Format;
-use crate::client::{Client, nonsense, refusal};
+use crate::channel::{nonsense, refusal};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::print::print;
 use crate::show::ServicesForm;

@@ -4,7 +4,8 @@ use causeway_proto::model::GatewayStatus;
 use causeway_proto::wire::pb::status::GetStatusRequest;
 
 use crate::args::Format;
-use crate::client::{Client, nonsense, refusal};
+use crate::channel::{nonsense, refusal};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::print::print;
 use crate::show::StatusForm;

@@ -4,7 +4,8 @@ use causeway_proto::model::Timestamp;
 use causeway_proto::wire::pb::admin::CreateTokenRequest;
 
 use crate::args::{Format, TokenCommand};
-use crate::client::{Client, refusal};
+use crate::channel::refusal;
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::print::{note, print};
 use crate::show::TokenForm;

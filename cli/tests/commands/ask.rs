@@ -58,7 +58,7 @@ fn a_name_that_cannot_be_decided_yet() {
             later.shop.svc.clusterset.local. A: SERVFAIL, no records
             --- stderr
             causeway: later.shop.svc.clusterset.local.: SERVFAIL
-              check: a peer that has never synced could still change the answer: `causeway peers`
+              check: the controller has not published yet, or a peer that never synced could change the answer: `causeway status`
             --- exit 1
         "#]],
     );

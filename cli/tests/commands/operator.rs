@@ -225,4 +225,5 @@ fn a_server_that_is_not_there() {
         said.contains("127.0.0.1:1") && said.contains("is the gateway running"),
         "{said}"
     );
+    assert_eq!(output.status.code(), Some(3));
 }

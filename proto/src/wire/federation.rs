@@ -7,6 +7,7 @@ use super::field::{
     other_number, set, small, text,
 };
 use super::pb::federation as pb;
+use super::report::bounded;
 use crate::limits;
 use crate::model::{
     Ack, Beat, Bye, CatalogDelta, Frame, Held, Hello, Nack, SignedHeader, SnapshotBegin,
@@ -212,7 +213,7 @@ impl From<&Nack> for pb::Nack {
         Self {
             revision: Some(n.revision.into()),
             reason: n.reason.code(),
-            message: n.message.clone(),
+            message: bounded(&n.message),
         }
     }
 }
@@ -233,7 +234,7 @@ impl From<&Bye> for pb::Bye {
         Self {
             reason: b.reason.code(),
             lease_ms: b.lease_ms,
-            message: b.message.clone(),
+            message: bounded(&b.message),
         }
     }
 }

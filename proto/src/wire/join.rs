@@ -7,6 +7,7 @@ use super::field::{
     Code, InvalidWire, Read, array, code, codes, digest, list, map, maybe, name, need, one, text,
 };
 use super::pb::{admin, join as pb};
+use super::report::bounded;
 use crate::limits;
 use crate::model::{
     ClusterId, EnrolRole, Finding, JoinFacts, OfferedService, Preflight, Redeem, Redeemed,
@@ -125,8 +126,8 @@ impl From<&Finding> for pb::Finding {
     fn from(f: &Finding) -> Self {
         Self {
             severity: f.severity.code(),
-            subject: f.subject.clone(),
-            message: f.message.clone(),
+            subject: bounded(&f.subject),
+            message: bounded(&f.message),
         }
     }
 }

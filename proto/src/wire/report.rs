@@ -9,12 +9,18 @@ use crate::model::{
     Timestamp,
 };
 
+/// What is for people is cut rather than refused: a long complaint must not keep the rest away.
+pub(super) fn bounded(text: &str) -> String {
+    let end = text.floor_char_boundary(limits::TEXT_BYTES);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
 impl From<&Problem> for pb::Problem {
     fn from(p: &Problem) -> Self {
         Self {
             kind: p.kind.code(),
-            subject: p.subject.clone(),
-            message: p.message.clone(),
+            subject: bounded(&p.subject),
+            message: bounded(&p.message),
         }
     }
 }
@@ -78,11 +84,11 @@ impl TryFrom<pb::ServiceConflicts> for (ServiceName, Vec<Conflict>) {
 impl From<&Condition> for pb::Condition {
     fn from(c: &Condition) -> Self {
         Self {
-            object: c.object.clone(),
-            kind: c.kind.clone(),
+            object: bounded(&c.object),
+            kind: bounded(&c.kind),
             status: c.status.code(),
-            reason: c.reason.clone(),
-            message: c.message.clone(),
+            reason: bounded(&c.reason),
+            message: bounded(&c.message),
         }
     }
 }

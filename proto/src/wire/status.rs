@@ -6,6 +6,7 @@ use super::field::{
     need, one, other_number, small, text,
 };
 use super::pb::status as pb;
+use super::report::bounded;
 use crate::limits;
 use crate::model::{
     ClusterId, GatewayStatus, NodeName, NodeStatus, PeerStatus, ServiceCounts, SessionStatus,
@@ -138,7 +139,7 @@ impl From<(&ClusterId, &PeerStatus)> for pb::PeerStatus {
     fn from((cluster, p): (&ClusterId, &PeerStatus)) -> Self {
         let error = |(time, message): &(Timestamp, String)| pb::ErrorStatus {
             time_ms: time.0,
-            message: message.clone(),
+            message: bounded(message),
         };
         Self {
             cluster: cluster.to_string(),

@@ -265,6 +265,17 @@ fn a_delta_without_a_start() {
 }
 
 #[test]
+fn a_long_complaint_is_cut() {
+    let problem = Problem {
+        kind: ProblemKind::BadManifest,
+        subject: "a.yaml".into(),
+        message: "\u{e9}".repeat(limits::TEXT_BYTES),
+    };
+    let back = Problem::try_from(pb::Problem::from(&problem)).unwrap();
+    assert_eq!(back.message.len(), limits::TEXT_BYTES);
+}
+
+#[test]
 fn an_empty_frame() {
     check::<Frame>(
         &federation::Frame::default(),
