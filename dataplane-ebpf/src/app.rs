@@ -127,6 +127,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                 let view = views.borrow_and_update().clone();
                 agent.take(view);
                 agent.step().await;
+                agent.tell_programmed(&tell_report);
             }
             changed = seen.changed() => {
                 changed.context("nobody follows ports any more")?;
@@ -265,6 +266,18 @@ impl Agent {
             message: error.clone(),
         });
         self.compiled.iter().cloned().chain(failures).collect()
+    }
+
+    /// Tells at once that a View is in force. All else is as last read: what is told anew each time would make
+    /// a new View each time.
+    fn tell_programmed(&self, to: &watch::Sender<Option<Report>>) {
+        to.send_if_modified(|report| match report {
+            Some(report) if report.programmed != self.programmed => {
+                report.programmed = self.programmed;
+                true
+            }
+            _ => false,
+        });
     }
 
     fn tell(&mut self, to: &watch::Sender<Option<Report>>) {

@@ -46,7 +46,7 @@ fn packets_walk() {
     ] {
         lab.pod(node, pod, address, bridge);
     }
-    for pod in ["b1", "b2"] {
+    for pod in ["b1", "b2", "c2"] {
         lab.serve(pod);
     }
     let east = views::east();
@@ -65,6 +65,9 @@ fn packets_walk() {
     walk_bulk(&lab);
     walk_own_cluster(&lab);
     walk_headless(&lab);
+    walk_hostile(&lab);
+    walk_probes(&lab);
+    walk_changes(&lab);
     walk_restart(&mut lab, &object);
     walk_rejection(&mut lab, &east);
 }
@@ -146,7 +149,98 @@ fn walk_bulk(lab: &Lab) {
         read.is_ok() && received == sent
     });
     assert!(same, "{}", lab.explain());
+    // Super-packets cross both devices whole: the tunnel device saw far fewer packets than frames.
+    let mean = lab
+        .mean_received("w1", "cway0")
+        .max(lab.mean_received("w2", "cway0"));
+    assert!(mean > 10_000, "{mean} bytes a packet");
     println!("20 MiB there and back in {:?}", started.elapsed());
+}
+
+/// Who must not pass does not, and is counted.
+fn walk_hostile(lab: &Lab) {
+    let send = |socket: std::io::Result<UdpSocket>, to: SocketAddrV4| {
+        let _ = socket.unwrap().send_to(&[0x08; 60], to);
+    };
+    let e1 = SocketAddrV4::new(Ipv4Addr::new(172, 31, 77, 11), 7472);
+    // A pod sends tunnel packets itself, by its node's address and by a bridge's.
+    lab.inside("client", move || send(UdpSocket::bind("0.0.0.0:0"), e1));
+    lab.dropped("e1", "pod-to-tunnel-port");
+    // A neighbour on the underlay whom nobody listed.
+    lab.ip("wan", "addr add 172.31.77.99/24 dev wan");
+    lab.inside("wan", move || send(UdpSocket::bind("0.0.0.0:0"), e1));
+    lab.dropped("e1", "unlisted-source");
+    // A pod takes an address that is not its own.
+    lab.ip("client", "addr add 10.244.1.99/24 dev eth0");
+    let vip = SocketAddrV4::new(EAST_VIP, 7007);
+    lab.inside("client", move || {
+        send(UdpSocket::bind("10.244.1.99:0"), vip)
+    });
+    lab.dropped("e1", "spoofed-source");
+    lab.ip("client", "addr del 10.244.1.99/24 dev eth0");
+}
+
+/// Each side has heard the other's probes.
+fn walk_probes(lab: &Lab) {
+    for (node, peer) in [("e1", "west"), ("w1", "east"), ("w2", "east")] {
+        lab.wait_report(node, |report| {
+            report.heard.keys().any(|id| id.as_str() == peer)
+        });
+    }
+}
+
+/// A ring grows, and later an endpoint drains, under open connections: each goes on where it is.
+///
+/// Each change has connections of its own. One that lives through both may lose its endpoint: a change of
+/// size gives most slots another owner, and a packet names two endpoints only.
+fn walk_changes(lab: &Lab) {
+    let (mut w1, mut w2) = (views::west("w1"), views::west("w2"));
+    for drained in [false, true] {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (opened, ready) = std::sync::mpsc::channel::<()>();
+        let client = lab.inside_background("client", move || {
+            let mut streams: Vec<TcpStream> = (0..100).map(|_| mirror()).collect();
+            let before = streams.iter_mut().filter_map(|s| mirrored(s).err()).count();
+            opened.send(()).unwrap();
+            wait.recv().unwrap();
+            let after = streams.iter_mut().filter_map(|s| mirrored(s).err()).count();
+            (before, after)
+        });
+        ready.recv().unwrap();
+        (w1, w2) = (views::changed(w1, drained), views::changed(w2, drained));
+        lab.show("w1", &w1);
+        lab.show("w2", &w2);
+        lab.programmed(&["w1", "w2"]);
+        go.send(()).unwrap();
+        let broken = client.join().unwrap();
+        assert_eq!(broken, (0, 0), "drained: {drained}\n{}", lab.explain());
+        let names: std::collections::BTreeSet<String> = (0..40)
+            .map(|_| ask(lab, "client", EAST_VIP, 80).unwrap().0)
+            .collect();
+        let wanted: &[&str] = if drained {
+            &["b1", "c2"]
+        } else {
+            &["b1", "b2", "c2"]
+        };
+        assert!(
+            names.iter().map(String::as_str).eq(wanted.iter().copied()),
+            "{names:?}"
+        );
+    }
+}
+
+fn mirror() -> TcpStream {
+    let mut stream = TcpStream::connect((EAST_VIP, 80)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    stream.write_all(b"mirror\n").unwrap();
+    stream
+}
+
+fn mirrored(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])
 }
 
 fn walk_own_cluster(lab: &Lab) {
@@ -185,15 +279,7 @@ fn walk_headless(lab: &Lab) {
 /// Agents restart under traffic: no packet is lost, no flow either.
 fn walk_restart(lab: &mut Lab, object: &str) {
     let client = lab.inside_background("client", || {
-        let mut streams: Vec<TcpStream> = (0..20)
-            .map(|_| TcpStream::connect((EAST_VIP, 80)).unwrap())
-            .collect();
-        for stream in &mut streams {
-            stream
-                .set_read_timeout(Some(Duration::from_secs(2)))
-                .unwrap();
-            stream.write_all(b"mirror\n").unwrap();
-        }
+        let mut streams: Vec<TcpStream> = (0..20).map(|_| mirror()).collect();
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.connect((EAST_VIP, 7007)).unwrap();
         socket
@@ -208,13 +294,7 @@ fn walk_restart(lab: &mut Lab, object: &str) {
         }
         let broken = streams
             .iter_mut()
-            .filter_map(|stream| {
-                let mut byte = [0];
-                stream
-                    .write_all(b"x")
-                    .and_then(|()| stream.read_exact(&mut byte))
-                    .err()
-            })
+            .filter_map(|stream| mirrored(stream).err())
             .count();
         (sent, answered, broken)
     });

@@ -77,7 +77,7 @@ impl Lab {
         self.ip(name, "link set lo up");
     }
 
-    fn ip(&self, space: &str, command: &str) {
+    pub fn ip(&self, space: &str, command: &str) {
         let full = self.full(space);
         let mut args = vec!["-n", &full];
         args.extend(command.split(' '));
@@ -256,6 +256,33 @@ impl Lab {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+    }
+
+    /// Waits until a node's report is as wanted.
+    pub fn wait_report(&self, node: &str, wanted: impl Fn(&Report) -> bool) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while !self.report(node).is_some_and(|r| wanted(&r)) {
+            assert!(Instant::now() < until, "{}", self.explain());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until a node has counted a drop for this reason.
+    pub fn dropped(&self, node: &str, reason: &str) {
+        self.wait_report(node, |report| report.drops.contains_key(reason));
+    }
+
+    /// Mean size of the packets that a device received.
+    pub fn mean_received(&self, node: &str, device: &str) -> u64 {
+        let full = self.full(node);
+        let out = Command::new("ip")
+            .args(["-n", &full, "-s", "-j", "link", "show", device])
+            .output()
+            .unwrap();
+        let links: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        let rx = &links[0]["stats64"]["rx"];
+        let of = |key: &str| rx[key].as_u64().unwrap();
+        of("bytes") / of("packets").max(1)
     }
 
     pub fn ping(&self, pod: &str, to: Ipv4Addr) -> bool {

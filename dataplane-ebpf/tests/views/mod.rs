@@ -159,6 +159,61 @@ pub fn nobody(mut view: View) -> View {
     view
 }
 
+/// Address and node of west's pods.
+pub const B1: (&str, &str) = ("10.244.1.6", "w1");
+pub const B2: (&str, &str) = ("10.244.2.7", "w2");
+pub const C2: (&str, &str) = ("10.244.2.8", "w2");
+
+fn member((pod, on): (&str, &str), protocol: Protocol, port: u16) -> Member {
+    Member {
+        key: EndpointKey {
+            address: address(pod),
+            protocol,
+            port,
+        },
+        node: on.parse().unwrap(),
+        weight: 1,
+    }
+}
+
+fn generation(
+    number: u32,
+    slots: u32,
+    pods: &[(&str, &str)],
+    protocol: Protocol,
+    port: u16,
+) -> Generation {
+    Generation {
+        number,
+        slots,
+        members: pods
+            .iter()
+            .map(|pod| member(*pod, protocol, port))
+            .collect(),
+    }
+}
+
+/// West after c2 came, by which its ring grew; and then after b2 began to drain.
+pub fn changed(mut view: View, drained: bool) -> View {
+    view.revision.number += 1;
+    let export = view.exports.get_mut(&cart()).unwrap();
+    for ((protocol, _), backends) in &mut export.ports {
+        let port = if *protocol == Protocol::Tcp {
+            8080
+        } else {
+            7007
+        };
+        let new = if drained {
+            backends.draining = vec![member(B2, *protocol, port)];
+            generation(3, 1021, &[B1, C2], *protocol, port)
+        } else {
+            generation(2, 1021, &[B1, B2, C2], *protocol, port)
+        };
+        backends.generations.insert(0, new);
+    }
+    view
+}
+
 pub fn west(scope: &str) -> View {
     let mut view = empty("west");
     for (name, uplink, pods) in [
@@ -169,11 +224,7 @@ pub fn west(scope: &str) -> View {
         view.nodes.insert(node_name.clone(), node(uplink, pods));
         view.gateways.insert(name.parse().unwrap(), node_name);
     }
-    for (pod, on) in [
-        ("10.244.1.6", "w1"),
-        ("10.244.2.7", "w2"),
-        ("10.244.2.8", "w2"),
-    ] {
+    for (pod, on) in [B1, B2, C2] {
         if on == scope {
             let place = Some(on.parse().unwrap());
             view.workloads
@@ -185,24 +236,8 @@ pub fn west(scope: &str) -> View {
     let shares = [("west", 0, "241.0.0.77")];
     view.imports
         .insert(cart(), import("241.0.0.77", 0, &shares));
-    let member = |pod: &str, on: &str, protocol, port| Member {
-        key: EndpointKey {
-            address: address(pod),
-            protocol,
-            port,
-        },
-        node: on.parse().unwrap(),
-        weight: 1,
-    };
     let backends = |protocol, port| BackendPort {
-        generations: vec![Generation {
-            number: 1,
-            slots: 251,
-            members: vec![
-                member("10.244.1.6", "w1", protocol, port),
-                member("10.244.2.7", "w2", protocol, port),
-            ],
-        }],
+        generations: vec![generation(1, 251, &[B1, B2], protocol, port)],
         draining: Vec::new(),
     };
     let export = OwnExport {
