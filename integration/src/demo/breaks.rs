@@ -10,10 +10,6 @@ pub const BREAKS: &[(&str, &str)] = &[
         "dsr",
         "replies are not rewritten from the backend to the service's address",
     ),
-    (
-        "direct-reply",
-        "replies go back by the gateway that balanced",
-    ),
     ("mapping", "addresses of peers are not mapped into ours"),
     (
         "mss-clamp",
