@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    Allocations, CatalogDelta, ClusterId, ClusterSet, GatewayAddress, GatewayName, NodeName,
+    Allocations, CatalogDelta, ClusterId, ClusterSet, GatewayAddress, GatewayName, Node, NodeName,
     Prefix, Problem, ProblemKind, Publication, Report, Timestamp, TrustState, View, ViewRevision,
 };
 
-use causeway_gateway::allot::{Ledger, Pools};
-use causeway_gateway::catalog::{Catalog, Keys, sha256};
-use causeway_gateway::merge::{self, Facts, Known};
-use causeway_gateway::now::{ClockWatch, Now};
-use causeway_gateway::session::{End, Session};
+use crate::allot::{Ledger, Pools};
+use crate::catalog::{Catalog, Keys, sha256};
+use crate::merge::{self, Facts, Known};
+use crate::now::{ClockWatch, Now};
+use crate::session::{End, Session};
 
 use follower::Link;
 use leader::Follower;
@@ -110,7 +110,7 @@ pub enum Command {
 /// One gateway.
 pub struct Gateway {
     settings: Settings,
-    keys: Box<dyn Keys + Send>,
+    keys: Box<dyn Keys + Send + Sync>,
     catalog: Catalog,
     ledger: Ledger,
     publication: Option<Publication>,
@@ -118,6 +118,8 @@ pub struct Gateway {
     reports: BTreeMap<NodeName, (Report, u64)>,
     sessions: BTreeMap<SessionId, (Session, bool)>,
     followers: BTreeMap<GatewayName, Follower>,
+    /// Where own gateways run, as followers told the leader and it told them.
+    nodes: BTreeMap<GatewayName, NodeName>,
     link: Link,
     clock: ClockWatch,
     epoch: u64,
@@ -125,6 +127,8 @@ pub struct Gateway {
     /// A leader without state first waits this long for a follower that has some.
     wait_until: Option<u64>,
     problems: Vec<Problem>,
+    /// From outside.
+    told: Option<Problem>,
     dirty: bool,
     view: Arc<View>,
     commands: VecDeque<Command>,
@@ -136,7 +140,7 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         restored: Restored,
-        keys: Box<dyn Keys + Send>,
+        keys: Box<dyn Keys + Send + Sync>,
         now: Now,
     ) -> Self {
         let catalog = Catalog::new(settings.cluster.clone());
@@ -165,12 +169,14 @@ impl Gateway {
             reports: BTreeMap::new(),
             sessions: BTreeMap::new(),
             followers: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             link: Link::new(now),
             clock: ClockWatch::default(),
             epoch: 0,
             draws: 0,
             wait_until: blank.then(|| now.mono_ms.saturating_add(leader::WAIT_MS)),
             problems: Vec::new(),
+            told: None,
             dirty: true,
             view,
             commands: VecDeque::new(),
@@ -179,6 +185,7 @@ impl Gateway {
         };
         core.clock.look(now);
         core.restore(restored.own, restored.peers, now);
+        core.recall_followers(now);
         core.lead(now);
         core
     }
@@ -243,6 +250,30 @@ impl Gateway {
     #[must_use]
     pub fn trust(&self) -> &TrustState {
         &self.trust
+    }
+
+    /// The newest epoch known.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// What the controller published last.
+    #[must_use]
+    pub fn publication(&self) -> Option<&Publication> {
+        self.publication.as_ref()
+    }
+
+    /// Whether nothing waits for an acknowledgement.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.ledger.pending().is_none() && self.wait_until.is_none()
+    }
+
+    /// What is wrong around this gateway: its disk, say. Replaces what was told before.
+    pub fn told(&mut self, problem: Option<Problem>) {
+        self.dirty |= self.told != problem;
+        self.told = problem;
     }
 
     /// Nodes' last words, with when they came on the monotonic clock.
@@ -337,7 +368,7 @@ impl Gateway {
 
     /// Draws the consequences of all that was told since the last time.
     pub fn settle(&mut self, now: Now) {
-        if self.clock.look(now) {
+        if self.clock.look(now) || self.outdated(now) {
             self.dirty = true;
         }
         if !std::mem::take(&mut self.dirty) {
@@ -360,6 +391,7 @@ impl Gateway {
         let mut problems = self.problems.clone();
         problems.extend(self.catalog.problems());
         problems.extend(self.clock.problem(now));
+        problems.extend(self.told.clone());
         let gateways = self.gateway_nodes();
         let known = Known {
             facts: &facts,
@@ -380,16 +412,16 @@ impl Gateway {
         self.commands.push_back(Command::View(self.view.clone()));
     }
 
-    /// Own gateways and their nodes: a gateway runs where its outer address is.
+    /// Own gateways and their nodes: as they or the leader told, else a gateway runs where its outer address is.
     fn gateway_nodes(&self) -> BTreeMap<GatewayName, NodeName> {
         let mut nodes = BTreeMap::new();
         let publication = self.publication.iter();
         let known: Vec<_> = publication.flat_map(|p| &p.exports.nodes).collect();
         for (name, address) in self.own_gateways() {
-            let node = known
-                .iter()
-                .find(|(_, node)| node.addresses.contains(&address.tunnel));
-            nodes.extend(node.map(|(node, _)| (name, (*node).clone())));
+            let there = |(_, node): &&(&NodeName, &Node)| node.addresses.contains(&address.tunnel);
+            let node = known.iter().find(there).map(|(node, _)| (*node).clone());
+            let node = self.nodes.get(&name).cloned().or(node);
+            nodes.extend(node.map(|node| (name, node)));
         }
         nodes.insert(self.settings.gateway.clone(), self.settings.node.clone());
         nodes

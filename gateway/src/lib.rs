@@ -7,6 +7,7 @@ pub mod api;
 pub mod app;
 pub mod catalog;
 pub mod config;
+pub mod engine;
 pub mod enroll;
 pub mod follow;
 pub mod join;

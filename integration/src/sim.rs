@@ -13,7 +13,8 @@ use causeway_gateway::catalog::{Keys, sha256};
 use causeway_gateway::engine::{Command, Gateway, Keep, Restored};
 use causeway_gateway::now::Now;
 use causeway_proto::model::{
-    ClusterId, GatewayAddress, GatewayName, Report, Timestamp, TrustBundle, TrustState, View,
+    Address, ClusterId, GatewayAddress, GatewayName, Report, ServiceName, Timestamp, TrustBundle,
+    TrustState, View,
 };
 
 use net::{Follow, Wire};
@@ -94,6 +95,10 @@ pub struct Host {
     pub skew_ms: i64,
     started: u64,
     restarts: u64,
+    /// When it wants to be looked at.
+    due: Option<u64>,
+    /// It was told something.
+    touched: bool,
 }
 
 /// The whole of it.
@@ -115,8 +120,10 @@ pub struct Sim {
     wires: Vec<Wire>,
     follows: Vec<Follow>,
     sessions: u64,
-    /// VIPs that a View has ever shown, by cluster and service: they may not change while the service is there.
-    pub vips: BTreeMap<(ClusterId, String), String>,
+    /// VIPs that Views have shown, by cluster and service: they do not change.
+    vips: BTreeMap<(ClusterId, ServiceName), Address>,
+    /// Clusters whose leader has lost its disk once: of those VIPs may have moved.
+    lost: BTreeSet<ClusterId>,
     /// What went wrong though nobody did wrong.
     pub errors: Vec<String>,
 }
@@ -143,6 +150,7 @@ impl Sim {
             follows: Vec::new(),
             sessions: 0,
             vips: BTreeMap::new(),
+            lost: BTreeSet::new(),
             errors: Vec::new(),
         };
         for (number, count) in gateways.iter().enumerate() {
@@ -162,6 +170,8 @@ impl Sim {
                     skew_ms: 0,
                     started: 0,
                     restarts: 0,
+                    due: None,
+                    touched: true,
                 });
             }
         }
@@ -208,6 +218,7 @@ impl Sim {
         host.restarts = host.restarts.saturating_add(1);
         if lost {
             host.disk = Restored::default();
+            self.lost.insert(host.cluster.clone());
         }
         let Some(truth) = self.truth.get(&host.cluster) else {
             return;
@@ -275,6 +286,7 @@ impl Sim {
                 self.tell_leader(at, &mut gateway, now);
                 if let Some(host) = self.hosts.get_mut(at) {
                     host.gateway = Some(gateway);
+                    host.touched = true;
                 }
             }
         }
@@ -292,22 +304,24 @@ impl Sim {
             }
             for at in 0..self.hosts.len() {
                 let now = self.now(at);
-                if let Some(gateway) = self.hosts.get_mut(at).and_then(|h| h.gateway.as_mut()) {
+                let Some(host) = self.hosts.get_mut(at) else {
+                    continue;
+                };
+                let due = host.due.is_some_and(|due| due <= now.mono_ms);
+                if let Some(gateway) = host.gateway.as_mut().filter(|_| due) {
+                    gateway.handle_timeout(now);
                     if gateway
                         .poll_timeout(now)
-                        .is_some_and(|due| due <= now.mono_ms)
+                        .is_some_and(|at| at <= now.mono_ms)
                     {
-                        gateway.handle_timeout(now);
-                    }
-                    if gateway
-                        .poll_timeout(now)
-                        .is_some_and(|due| due <= now.mono_ms)
-                    {
-                        self.errors
-                            .push(format!("host {at}: a deadline is left behind"));
+                        let error = format!("host {at}: a deadline is left behind");
+                        self.errors.push(error);
                     }
                 }
-                self.work(at);
+                // Nobody looks at a gateway that nothing was told and that asked for nothing.
+                if due || host.touched {
+                    self.work(at);
+                }
             }
         }
     }
@@ -341,6 +355,8 @@ impl Sim {
                 Command::Closed { session, end, .. } => closed.push((session, end)),
             }
         }
+        host.touched = false;
+        host.due = gateway.poll_timeout(now);
         self.send(at, &closed);
         for view in views {
             self.check_view(at, &view);
@@ -350,10 +366,17 @@ impl Sim {
     /// What must hold of every View at every time.
     fn check_view(&mut self, at: usize, view: &Arc<View>) {
         let mut taken = BTreeMap::new();
+        let sticky = !self.lost.contains(&view.cluster);
         for (name, import) in &view.imports {
             let Some(vip) = import.vip else {
                 continue;
             };
+            let key = (view.cluster.clone(), name.clone());
+            let before = *self.vips.entry(key).or_insert(vip);
+            if sticky && before != vip {
+                let error = format!("host {at}: {name} was {before}, is {vip}");
+                self.errors.push(error);
+            }
             if let Some(other) = taken.insert(vip, name) {
                 self.errors
                     .push(format!("host {at}: {vip} is {other}'s and {name}'s"));
@@ -390,10 +413,31 @@ impl Sim {
                 hooks: BTreeMap::new(),
                 problems: Vec::new(),
             };
-            if let Some(gateway) = self.hosts.get_mut(at).and_then(|h| h.gateway.as_mut()) {
+            if let Some(gateway) = self.touch(at) {
                 gateway.report(report, now);
             }
         }
+    }
+
+    /// The gateway of a host, to tell it something; it will be looked at.
+    fn touch(&mut self, at: usize) -> Option<&mut Gateway> {
+        let host = self.hosts.get_mut(at)?;
+        host.touched = true;
+        host.gateway.as_mut()
+    }
+
+    /// Where a gateway is.
+    #[must_use]
+    pub fn host(&self, cluster: &str, gateway: &str) -> Option<usize> {
+        let found = |h: &Host| h.cluster.as_str() == cluster && h.name.as_str() == gateway;
+        self.hosts.iter().position(found)
+    }
+
+    /// The newest View of a gateway that is up.
+    #[must_use]
+    pub fn view(&self, at: usize) -> Option<&Arc<View>> {
+        let gateway = self.hosts.get(at).and_then(|h| h.gateway.as_ref());
+        gateway.map(Gateway::view)
     }
 
     /// Every gateway that is up, with where it is.

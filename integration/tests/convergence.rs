@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use causeway_integration::reference::{federation, seen};
 use causeway_integration::sim::Sim;
-use causeway_proto::model::{Allocations, ClusterId};
+use causeway_integration::sim::truth::offer;
+use causeway_proto::model::{
+    Allocations, ClusterId, Liveness, LossPolicy, ProblemKind, ServiceName,
+};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -69,4 +72,190 @@ fn once_quiet_everybody_shows_what_the_slow_federation_says() {
     for seed in 0..number("RUNS").unwrap_or(12) {
         run(seed);
     }
+}
+
+fn id(name: &str) -> ClusterId {
+    name.parse().unwrap()
+}
+
+fn service(name: &str) -> ServiceName {
+    name.parse().unwrap()
+}
+
+/// East has one gateway, west a leader and a follower; `shop/cart` is west's, `shop/catalog` of both.
+fn two() -> Sim {
+    let mut sim = Sim::new(1, &[1, 2]);
+    for (cluster, name, host) in [
+        ("c0", "shop/catalog", 3),
+        ("c1", "shop/catalog", 4),
+        ("c1", "shop/cart", 5),
+    ] {
+        let export = offer(&[80], &[(0, host), (1, host)], LossPolicy::Withdraw);
+        let truth = sim.truth.get_mut(&id(cluster)).unwrap();
+        truth.exports.services.insert(service(name), export);
+        sim.told(&id(cluster));
+    }
+    sim.run(10_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    sim
+}
+
+fn liveness(sim: &Sim, at: usize, peer: &str) -> Liveness {
+    sim.view(at).unwrap().peers[&id(peer)].liveness
+}
+
+fn vip(sim: &Sim, at: usize, name: &str) -> String {
+    let import = &sim.view(at).unwrap().imports[&service(name)];
+    import.vip.unwrap().to_string()
+}
+
+#[test]
+fn without_a_leader_nothing_breaks() {
+    let mut sim = two();
+    let (east, leader, follower) = (
+        0,
+        sim.host("c1", "g0").unwrap(),
+        sim.host("c1", "g1").unwrap(),
+    );
+    let before = vip(&sim, east, "shop/cart");
+    sim.kill(leader);
+    for _ in 0..300 {
+        sim.run(100);
+        assert_eq!(liveness(&sim, east, "c1"), Liveness::Live);
+    }
+    assert!(sim.view(follower).unwrap().frozen_since.is_some());
+    // A newcomer's session is served by the follower alone.
+    sim.start(east, true);
+    sim.run(10_000);
+    assert_eq!(vip(&sim, east, "shop/cart"), before);
+    sim.start(leader, false);
+    sim.run(10_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+}
+
+#[test]
+fn who_is_cut_off_is_withdrawn_in_three_seconds_and_comes_back_as_it_was() {
+    let mut sim = two();
+    let before = (vip(&sim, 0, "shop/cart"), vip(&sim, 0, "shop/catalog"));
+    let pair = causeway_integration::sim::pair(&id("c0"), &id("c1"));
+    sim.cut.insert(pair.clone());
+    // Its packets still come: suspect, then the lease.
+    sim.run(5_000);
+    assert_eq!(liveness(&sim, 0, "c1"), Liveness::Suspect);
+    sim.dark.insert(pair.clone());
+    sim.run(3_600);
+    assert_eq!(liveness(&sim, 0, "c1"), Liveness::Withdrawn);
+    let view = sim.view(0).unwrap();
+    let cart = &view.imports[&service("shop/cart")];
+    assert!(cart.stale && cart.ports.iter().all(|p| p.targets.is_empty()));
+    assert!(!view.imports[&service("shop/catalog")].stale);
+    sim.heal();
+    sim.run(10_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    assert_eq!(
+        before,
+        (vip(&sim, 0, "shop/cart"), vip(&sim, 0, "shop/catalog"))
+    );
+    // Both silent at once.
+    sim.cut.insert(pair.clone());
+    sim.dark.insert(pair);
+    sim.run(4_400);
+    assert_eq!(liveness(&sim, 0, "c1"), Liveness::Withdrawn);
+}
+
+#[test]
+fn a_clock_that_jumps_withdraws_nobody_and_is_told() {
+    let mut sim = two();
+    for skew in [7_200_000, -86_400_000, 0] {
+        for host in &mut sim.hosts {
+            host.skew_ms = skew;
+        }
+        for _ in 0..100 {
+            sim.run(100);
+            assert_eq!(liveness(&sim, 0, "c1"), Liveness::Live);
+            assert_eq!(liveness(&sim, 1, "c0"), Liveness::Live);
+        }
+        let told = &sim.view(0).unwrap().problems;
+        assert!(told.iter().any(|p| p.kind == ProblemKind::ClockJumped));
+        // A revision that is cut now is still newer than those before.
+        let truth = sim.truth.get_mut(&id("c1")).unwrap();
+        truth.exports.services.remove(&service("shop/cart"));
+        sim.told(&id("c1"));
+        sim.run(5_000);
+        assert_eq!(differences(&sim), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_leader_that_lost_its_state_takes_up_its_followers() {
+    let mut sim = two();
+    let leader = sim.host("c1", "g0").unwrap();
+    let before = sim.view(leader).unwrap().clone();
+    // Nor does its clock help: it stands before the epoch that peers hold.
+    sim.kill(leader);
+    sim.run(1_000);
+    sim.hosts[leader].skew_ms = -86_400_000;
+    sim.start(leader, true);
+    sim.run(15_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    let after = sim.view(leader).unwrap();
+    assert_eq!(after.seed, before.seed);
+    assert_eq!(after.self_map, before.self_map);
+    for (name, import) in &before.imports {
+        assert_eq!(after.imports[name].vip, import.vip);
+    }
+    let number = |view: &causeway_proto::model::View| view.peers[&id("c0")].number;
+    assert_eq!(number(after), number(&before));
+}
+
+#[test]
+fn a_leader_alone_that_lost_its_state_is_heard_again() {
+    let mut sim = two();
+    let epoch = sim.gateways().next().unwrap().2.allocations().epoch;
+    sim.kill(0);
+    sim.hosts[0].skew_ms = -86_400_000;
+    sim.start(0, true);
+    sim.run(15_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    assert!(sim.gateways().next().unwrap().2.allocations().epoch > epoch);
+}
+
+#[test]
+fn a_full_pool_is_told_and_the_rest_goes_on() {
+    let mut sim = two();
+    sim.kill(0);
+    let truth = sim.truth.get_mut(&id("c0")).unwrap();
+    truth.vips = vec!["241.9.0.0/30".parse().unwrap()];
+    for name in ["shop/a", "shop/b", "shop/c"] {
+        let export = offer(&[80], &[(0, 9)], LossPolicy::Withdraw);
+        truth.exports.services.insert(service(name), export);
+    }
+    sim.start(0, true);
+    sim.run(10_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    let view = sim.view(0).unwrap();
+    assert!(
+        view.problems
+            .iter()
+            .any(|p| p.kind == ProblemKind::PoolFull)
+    );
+    assert_eq!(view.exports.len(), 2);
+    assert!(view.imports[&service("shop/cart")].vip.is_none());
+}
+
+#[test]
+fn a_member_that_leaves_is_as_if_it_had_never_been() {
+    let mut sim = two();
+    for (one, other) in [("c0", "c1"), ("c1", "c0")] {
+        sim.truth
+            .get_mut(&id(one))
+            .unwrap()
+            .members
+            .remove(&id(other));
+        sim.told(&id(one));
+    }
+    sim.run(5_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    assert!(sim.view(0).unwrap().peers.is_empty());
+    assert_eq!(sim.open_sessions(), 0);
 }

@@ -8,8 +8,8 @@ use causeway_proto::model::{
 };
 
 use super::{Gateway, Keep};
-use causeway_gateway::allot::Ledger;
-use causeway_gateway::now::Now;
+use crate::allot::Ledger;
+use crate::now::Now;
 
 /// The connection to the leader.
 #[derive(Debug, Clone)]
@@ -76,6 +76,7 @@ impl Gateway {
                 Err(_) => return false,
             }
         }
+        self.nodes = state.gateways;
         for report in state.reports {
             self.report(report, now);
         }

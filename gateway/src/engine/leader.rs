@@ -9,9 +9,9 @@ use causeway_proto::model::{
 };
 
 use super::{Gateway, Keep, facts, unix_secs};
-use causeway_gateway::allot::{self, PeerWants, Pools};
-use causeway_gateway::catalog::{Local, parts};
-use causeway_gateway::now::Now;
+use crate::allot::{self, PeerWants, Pools};
+use crate::catalog::{Local, parts};
+use crate::now::Now;
 
 /// How long a leader without state waits for a follower that has some.
 pub(super) const WAIT_MS: u64 = 1_500;
@@ -30,6 +30,26 @@ pub(super) struct Follower {
     /// What it was sent last; compared to find what changed.
     sent: Option<FollowState>,
     reports: BTreeMap<causeway_proto::model::NodeName, Report>,
+}
+
+impl Follower {
+    fn new(hello: FollowHello) -> Self {
+        Self {
+            hello,
+            gone: None,
+            sequence: 0,
+            open: None,
+            sent: None,
+            reports: BTreeMap::new(),
+        }
+    }
+
+    fn gone(hello: FollowHello, now: Now) -> Self {
+        Self {
+            gone: Some(now.mono_ms),
+            ..Self::new(hello)
+        }
+    }
 }
 
 impl Gateway {
@@ -128,16 +148,35 @@ impl Gateway {
         }
         self.wait_until = None;
         self.ledger.follower(&name, true);
-        let follower = Follower {
-            hello,
-            gone: None,
-            sequence: 0,
-            open: None,
-            sent: None,
-            reports: BTreeMap::new(),
-        };
-        self.followers.insert(name, follower);
+        self.nodes.insert(name.clone(), hello.node.clone());
+        self.followers.insert(name, Follower::new(hello));
         self.dirty = true;
+    }
+
+    /// After a restart: the gateways of the last revision are listed until they had time to follow again.
+    pub(super) fn recall_followers(&mut self, now: Now) {
+        if !self.is_leader() {
+            return;
+        }
+        let nodes = self.gateway_nodes();
+        for (gateway, address) in self.own_gateways() {
+            let Some(node) = nodes.get(&gateway).cloned() else {
+                continue;
+            };
+            if gateway == self.settings.gateway {
+                continue;
+            }
+            let hello = FollowHello {
+                gateway: gateway.clone(),
+                epoch: 0,
+                instance: 0,
+                node,
+                address,
+                allocations: None,
+                trust: None,
+            };
+            self.followers.insert(gateway, Follower::gone(hello, now));
+        }
     }
 
     /// A follower's disk has what was sent under this number.
@@ -167,6 +206,7 @@ impl Gateway {
 
     /// What a follower is to be sent now, if anything. One at a time: the next after its acknowledgement.
     pub fn poll_follow(&mut self, name: &GatewayName, now: Now) -> Option<FollowState> {
+        let gateways = self.gateway_nodes();
         let follower = self.followers.get_mut(name)?;
         if follower.open.is_some() || follower.gone.is_some() {
             return None;
@@ -196,7 +236,7 @@ impl Gateway {
             reports: std::mem::take(&mut follower.reports)
                 .into_values()
                 .collect(),
-            gateways: BTreeMap::new(),
+            gateways,
         };
         let empty = state.publication.is_none()
             && state.allocations.is_none()
@@ -325,7 +365,8 @@ impl Gateway {
         let Some(publication) = &self.publication else {
             return;
         };
-        if allocations.epoch == 0 {
+        // Of another leadership's epoch revisions were cut that this one may not know: it cuts none there.
+        if allocations.epoch == 0 || allocations.epoch != self.epoch {
             return;
         }
         let gateways = self.listed_gateways(now);

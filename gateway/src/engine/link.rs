@@ -6,9 +6,9 @@ use causeway_proto::model::{
 };
 
 use super::{Command, Gateway, Keep, SessionId, facts};
-use causeway_gateway::catalog::Applied;
-use causeway_gateway::now::Now;
-use causeway_gateway::session::{End, Output, Session, VERSIONS};
+use crate::catalog::Applied;
+use crate::now::Now;
+use crate::session::{End, Output, Session, VERSIONS};
 
 impl Gateway {
     /// A session with the gateway that the other side's certificate names. `dialled`: by this side.
@@ -60,6 +60,15 @@ impl Gateway {
     pub fn handle_garbage(&mut self, id: SessionId, why: &str, now: Now) {
         if let Some((session, _)) = self.sessions.get_mut(&id) {
             session.handle_garbage(why);
+        }
+        self.drain(id, now);
+    }
+
+    /// One of the leaves that opened it has ended.
+    pub fn expire_session(&mut self, id: SessionId, now: Now) {
+        if let Some((session, _)) = self.sessions.get_mut(&id) {
+            let message = "the certificate that opened the session has ended";
+            session.close(ByeReason::Expired, 0, message);
         }
         self.drain(id, now);
     }
@@ -221,7 +230,7 @@ impl Gateway {
         &mut self,
         id: SessionId,
         cluster: &ClusterId,
-        result: Result<Applied, causeway_gateway::catalog::Refusal>,
+        result: Result<Applied, crate::catalog::Refusal>,
     ) {
         let faulty = result.as_ref().is_err_and(|refusal| refusal.is_fault());
         self.dirty |= faulty;

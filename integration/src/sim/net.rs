@@ -9,11 +9,13 @@ use causeway_proto::limits::FRAME_BYTES;
 use causeway_proto::model::{FollowState, Frame};
 use causeway_proto::wire::Encoded as _;
 
-use causeway_gateway::engine::SessionId;
 use super::{Rng, Sim, pair};
+use causeway_gateway::engine::SessionId;
 
 /// How long a connection that carries nothing lives until its ends notice.
 const NOTICE_MS: u64 = 4_000;
+/// Until the other end notices that a process has ended.
+const ENDED_MS: u64 = 100;
 /// The longest that something is on its way.
 const DELAY_MS: u64 = 200;
 
@@ -48,6 +50,7 @@ pub struct Follow {
     states: VecDeque<(u64, FollowState)>,
     acks: VecDeque<(u64, u64)>,
     stuck: Option<u64>,
+    notice: u64,
     instance: u64,
 }
 
@@ -89,7 +92,10 @@ impl Sim {
             self.follow_one(from, to, (a, b));
             return;
         }
-        let members = us.gateway.as_ref().map(causeway_gateway::engine::Gateway::members);
+        let members = us
+            .gateway
+            .as_ref()
+            .map(causeway_gateway::engine::Gateway::members);
         let member = members.is_some_and(|m| m.contains(&them.cluster));
         let known = |w: &Wire| {
             let [x, y] = &w.sides;
@@ -127,7 +133,7 @@ impl Sim {
             else {
                 continue;
             };
-            if let Some(gateway) = self.hosts.get_mut(at).and_then(|h| h.gateway.as_mut()) {
+            if let Some(gateway) = self.touch(at) {
                 gateway.open_session(id, cluster, name, dialled, now);
             }
         }
@@ -146,7 +152,7 @@ impl Sim {
         };
         let now = self.now(leader);
         let instance = hello.instance;
-        if let Some(gateway) = self.hosts.get_mut(leader).and_then(|h| h.gateway.as_mut()) {
+        if let Some(gateway) = self.touch(leader) {
             gateway.follower_up(hello, now);
         }
         self.follows.push(Follow {
@@ -155,6 +161,7 @@ impl Sim {
             states: VecDeque::new(),
             acks: VecDeque::new(),
             stuck: None,
+            notice: NOTICE_MS,
             instance,
         });
     }
@@ -173,7 +180,8 @@ impl Sim {
                 }
             }
         }
-        let Some(gateway) = self.hosts.get_mut(at).and_then(|h| h.gateway.as_mut()) else {
+        let host = self.hosts.get_mut(at);
+        let Some(gateway) = host.and_then(|h| h.gateway.as_mut()) else {
             return;
         };
         for wire in &mut self.wires {
@@ -230,14 +238,14 @@ impl Sim {
 
     fn deliver_to(&mut self, side: &mut Side) {
         let now = self.now(side.host);
-        let Some(gateway) = self
-            .hosts
-            .get_mut(side.host)
-            .and_then(|h| h.gateway.as_mut())
-        else {
+        let now_ms = self.now_ms;
+        if side.queue.front().is_none_or(|(at, _)| *at > now_ms) {
+            return;
+        }
+        let Some(gateway) = self.touch(side.host) else {
             return;
         };
-        while side.queue.front().is_some_and(|(at, _)| *at <= self.now_ms) {
+        while side.queue.front().is_some_and(|(at, _)| *at <= now_ms) {
             let Some((_, bytes)) = side.queue.pop_front() else {
                 return;
             };
@@ -253,11 +261,7 @@ impl Sim {
         if self.life(side.host) != Some(side.life) {
             return;
         }
-        if let Some(gateway) = self
-            .hosts
-            .get_mut(side.host)
-            .and_then(|h| h.gateway.as_mut())
-        {
+        if let Some(gateway) = self.touch(side.host) {
             gateway.handle_lost(side.id, "connection lost", now);
         }
     }
@@ -270,41 +274,35 @@ impl Sim {
             let cut = self.alone.contains(&leader) || self.alone.contains(&follower);
             if !alive || cut {
                 follow.stuck.get_or_insert(self.now_ms);
+                // A process that ends closes its connections; a network that is cut does not.
+                if !alive && !cut {
+                    follow.notice = ENDED_MS;
+                }
                 continue;
             }
             let now = self.now(leader);
             let Some(name) = self.hosts.get(follower).map(|h| h.name.clone()) else {
                 continue;
             };
-            if let Some(gateway) = self.hosts.get_mut(leader).and_then(|h| h.gateway.as_mut()) {
-                while follow
-                    .acks
-                    .front()
-                    .is_some_and(|(at, _)| *at <= self.now_ms)
-                {
+            let now_ms = self.now_ms;
+            if let Some(gateway) = self.touch(leader) {
+                while follow.acks.front().is_some_and(|(at, _)| *at <= now_ms) {
                     if let Some((_, sequence)) = follow.acks.pop_front() {
                         gateway.follower_ack(&name, sequence);
                     }
                 }
                 if let Some(state) = gateway.poll_follow(&name, now) {
-                    let at = later(&mut self.rng, self.now_ms, None);
+                    let at = later(&mut self.rng, now_ms, None);
                     follow.states.push_back((at, state));
                 }
             }
             let now = self.now(follower);
-            while follow
-                .states
-                .front()
-                .is_some_and(|(at, _)| *at <= self.now_ms)
-            {
+            while follow.states.front().is_some_and(|(at, _)| *at <= now_ms) {
                 let Some((_, state)) = follow.states.pop_front() else {
                     break;
                 };
                 let sequence = state.sequence;
-                let gateway = self
-                    .hosts
-                    .get_mut(follower)
-                    .and_then(|h| h.gateway.as_mut());
+                let gateway = self.touch(follower);
                 let taken = gateway.is_some_and(|g| {
                     g.leader_link(true, now);
                     g.follow(state, now)
@@ -317,26 +315,20 @@ impl Sim {
             }
         }
         let now = self.now_ms;
-        let over = |f: &Follow| {
-            f.stuck
-                .is_some_and(|at| now.saturating_sub(at) >= NOTICE_MS)
-        };
+        let over = |f: &Follow| f.stuck.is_some_and(|at| now.saturating_sub(at) >= f.notice);
         for follow in follows.iter().filter(|f| over(f)) {
             let ((leader, leads), (follower, lives)) = (follow.leader, follow.follower);
             let name = self.hosts.get(follower).map(|h| h.name.clone());
             let at = self.now(leader);
             if self.life(leader) == Some(leads)
-                && let Some(gateway) = self.hosts.get_mut(leader).and_then(|h| h.gateway.as_mut())
+                && let Some(gateway) = self.touch(leader)
                 && let Some(name) = name
             {
                 gateway.follower_down(&name, follow.instance, at);
             }
             let at = self.now(follower);
             if self.life(follower) == Some(lives)
-                && let Some(gateway) = self
-                    .hosts
-                    .get_mut(follower)
-                    .and_then(|h| h.gateway.as_mut())
+                && let Some(gateway) = self.touch(follower)
             {
                 gateway.leader_link(false, at);
             }

@@ -9,8 +9,8 @@ use causeway_proto::model::{
     NodeName, Prefix, Protocol, Publication, ServiceName, Timestamp, Workload,
 };
 
-use causeway_gateway::engine::Settings;
 use super::{Host, Rng, address};
+use causeway_gateway::engine::Settings;
 
 /// Names that services, namespaces and ports are drawn from: few, so that clusters clash.
 const NAMESPACES: [&str; 3] = ["shop", "pay", "ops"];
@@ -246,4 +246,49 @@ fn workloads(exports: &Exports) -> BTreeMap<Address, Workload> {
         })
     });
     each.collect()
+}
+
+/// An export of these ports by endpoints on (node, host).
+#[must_use]
+pub fn offer(ports: &[u16], hosts: &[(u8, u8)], on_loss: LossPolicy) -> Export {
+    let ports: Vec<ExportPort> = ports
+        .iter()
+        .map(|port| ExportPort {
+            name: parsed(&format!("p{port}")),
+            protocol: Protocol::Tcp,
+            port: *port,
+            app_protocol: None,
+        })
+        .collect();
+    let served = ports.iter().map(|p| EndpointPort {
+        protocol: p.protocol,
+        port: p.port,
+        target: p.port,
+    });
+    let served: Vec<EndpointPort> = served.collect();
+    let endpoints = hosts.iter().filter_map(|(node, host)| {
+        Some(Endpoint {
+            address: parsed(&format!("10.244.{node}.{host}"))?,
+            hostname: None,
+            node: parsed(&format!("n{node}")),
+            zone: None,
+            state: EndpointState::Ready,
+            ports: served.clone(),
+        })
+    });
+    Export {
+        created: Timestamp(1_000),
+        headless: false,
+        endpoints: endpoints.collect(),
+        ports,
+        affinity: Affinity::None,
+        internal_traffic_policy: InternalTrafficPolicy::Cluster,
+        traffic_distribution: None,
+        ip_families: vec![IpFamily::IPv4],
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        locality: Locality::LocalFirst,
+        on_loss,
+        weight: 1,
+    }
 }
