@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use causeway_proto::model::{Problem, ProblemKind, Report, ServiceName, View, ViewRevision};
+use causeway_proto::model::{
+    Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -19,15 +21,21 @@ use crate::compile::{Held, NodeFacts, compile};
 use crate::config::Config;
 use crate::diff::diff;
 use crate::execute::execute;
+use crate::image::{Entry, MapImage, MapOp};
 use crate::kernel::{Hook, Kernel};
 use crate::link::Chain;
-use crate::ports::{Ports, Seen, TUNNEL, TunnelDevice};
+use crate::ports::{Host, Ports, Seen, TUNNEL};
 use crate::probe::Prober;
 
 /// How often counters are read, reports and probes sent, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
 /// The MTU of an uplink that netlink has not told yet.
 const MTU: u16 = 1500;
+
+/// Ticks between counts of flows when they are many: a count is a call for each.
+const FLOWS_EACH: u64 = 10;
+/// Few enough to be counted each time.
+const FEW_FLOWS: u64 = 1000;
 
 /// What `main` found on the command line and in the environment.
 #[derive(Debug, Clone)]
@@ -66,7 +74,9 @@ pub fn object(asked: Option<PathBuf>, config: &Config) -> anyhow::Result<PathBuf
 struct Agent {
     start: Start,
     kernel: Kernel,
-    device: TunnelDevice,
+    /// Prefixes that have an `unreachable` route.
+    held_back: Vec<Prefix>,
+    host: Host,
     held: Held,
     services: BTreeMap<u32, ServiceName>,
     tunnel: Option<(u32, u16)>,
@@ -77,6 +87,8 @@ struct Agent {
     programmed: Option<ViewRevision>,
     compiled: Vec<Problem>,
     failures: BTreeMap<&'static str, String>,
+    flows: Option<(u64, u64)>,
+    ticks: u64,
 }
 
 /// Runs until a signal or a fatal error. What is in the kernel stays: traffic does not need us.
@@ -87,14 +99,14 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let config = start.config.clone();
     let ports = Ports::open().context("the agent needs CAP_NET_ADMIN")?;
     if !start.breaks.routes {
-        let held_back = ports.hold_back(&config.pools).await;
+        let held_back = ports.host().hold_back(&config.pools).await;
         held_back.context("routes that keep the pools off the underlay")?;
     }
     let kernel = Kernel::load(&start.object, &config.pin_dir)
         .context("is pin_dir on a bpf file system, is this root?")?;
     let image = kernel.image().context("maps left by an earlier start")?;
     tracing::info!(node = %config.node, frontends = image.frontends.len(), "programs loaded");
-    let device = ports.tunnel_device();
+    let host = ports.host();
     let (tell_ports, mut seen) = watch::channel(None);
     let (rule, uplink) = (config.ports.clone(), config.uplink.clone());
     tokio::spawn(ports.follow(rule, uplink, tell_ports));
@@ -102,20 +114,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports);
     let mut prober = Prober::new(config.outer_address);
-    let mut agent = Agent {
-        start,
-        kernel,
-        device,
-        held: Held::from_image(image),
-        services: BTreeMap::new(),
-        tunnel: None,
-        seen: None,
-        hooked: BTreeMap::new(),
-        view: None,
-        programmed: None,
-        compiled: Vec::new(),
-        failures: BTreeMap::new(),
-    };
+    let mut agent = Agent::new(start, kernel, host, image);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -132,6 +131,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
             changed = seen.changed() => {
                 changed.context("nobody follows ports any more")?;
                 agent.seen = seen.borrow_and_update().clone();
+                agent.miss_tunnel();
                 agent.hook();
                 agent.step().await;
             }
@@ -154,6 +154,26 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
 }
 
 impl Agent {
+    fn new(start: Start, kernel: Kernel, host: Host, image: MapImage) -> Self {
+        Self {
+            held_back: start.config.pools.clone(),
+            start,
+            kernel,
+            host,
+            held: Held::from_image(image),
+            services: BTreeMap::new(),
+            tunnel: None,
+            seen: None,
+            hooked: BTreeMap::new(),
+            view: None,
+            programmed: None,
+            compiled: Vec::new(),
+            failures: BTreeMap::new(),
+            flows: None,
+            ticks: 0,
+        }
+    }
+
     /// A View of a gateway that has never heard its controller says nothing about what should be here.
     fn take(&mut self, view: Option<Arc<View>>) {
         let Some(view) = view else { return };
@@ -164,13 +184,21 @@ impl Agent {
         self.view = Some(view);
     }
 
+    /// A tunnel device that somebody took away is made again.
+    fn miss_tunnel(&mut self) {
+        let there = self.seen.as_ref().and_then(|seen| seen.tunnel);
+        if self.tunnel.is_some_and(|(index, _)| there != Some(index)) {
+            self.tunnel = None;
+        }
+    }
+
     /// Brings the kernel to where the newest View and the ports want it.
     async fn step(&mut self) {
         let (Some(view), Some(seen)) = (self.view.clone(), self.seen.clone()) else {
             return;
         };
         if self.tunnel.map(|(_, port)| port) != Some(view.tunnel_port) {
-            let made = self.device.ensure(view.tunnel_port).await;
+            let made = self.host.tunnel(view.tunnel_port).await;
             match made {
                 Ok(index) => {
                     self.tunnel = Some((index, view.tunnel_port));
@@ -179,6 +207,9 @@ impl Agent {
                 Err(error) => return self.fail("tunnel device", &error),
             }
             self.failures.remove("tunnel device");
+        }
+        if !self.start.breaks.routes {
+            self.hold_back(&view).await;
         }
         let facts = self.facts(seen);
         let compiled = compile(&view, &facts, &self.held);
@@ -190,12 +221,35 @@ impl Agent {
             Ok(()) => {
                 self.failures.remove("maps");
                 self.held = compiled.held;
-                if !ops.is_empty() {
-                    tracing::info!(writes = ops.len(), revision = ?view.revision, "programmed");
+                let news = |op: &&MapOp| !matches!(op, MapOp::Put(Entry::Config(_)));
+                match ops.iter().filter(news).count() {
+                    0 => tracing::debug!(revision = ?view.revision, "nothing new"),
+                    writes => tracing::info!(writes, revision = ?view.revision, "programmed"),
                 }
                 self.programmed = Some(view.revision);
             }
             Err(error) => self.fail("maps", &error),
+        }
+    }
+
+    /// The View's pools, where the configuration did not name them.
+    async fn hold_back(&mut self, view: &View) {
+        let known = &self.held_back;
+        let pools = view.vip_pool.iter().chain(&view.mapping_pool);
+        let new: Vec<Prefix> = pools
+            .filter(|p| {
+                !known
+                    .iter()
+                    .any(|k| k.contains(p.base()) && k.bits() <= p.bits())
+            })
+            .copied()
+            .collect();
+        match self.host.hold_back(&new).await {
+            Ok(()) => {
+                self.held_back.extend(new);
+                self.failures.remove("routes");
+            }
+            Err(error) => self.fail("routes", &error),
         }
     }
 
@@ -254,7 +308,7 @@ impl Agent {
     fn fail(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
         let text = Chain(error).to_string();
         if self.failures.get(what) != Some(&text) {
-            tracing::error!(error = text, "{what}");
+            tracing::warn!(error = text, "{what}");
         }
         self.failures.insert(what, text);
     }
@@ -281,6 +335,11 @@ impl Agent {
     }
 
     fn tell(&mut self, to: &watch::Sender<Option<Report>>) {
+        self.ticks = self.ticks.wrapping_add(1);
+        let (all, half) = self.flows.unwrap_or_default();
+        if self.ticks.is_multiple_of(FLOWS_EACH) || all.saturating_add(half) < FEW_FLOWS {
+            self.flows = Some(self.kernel.flows());
+        }
         let counters = match self.kernel.counters(self.services.keys().copied()) {
             Ok(counters) => counters,
             Err(error) => return self.fail("counters", &error),

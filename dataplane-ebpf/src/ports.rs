@@ -58,6 +58,8 @@ pub struct Seen {
     pub ports: BTreeMap<u32, PortFacts>,
     /// The uplink's index and MTU.
     pub uplink: Option<(u32, u32)>,
+    /// The tunnel device's index.
+    pub tunnel: Option<u32>,
 }
 
 /// A connection to netlink in this namespace.
@@ -91,30 +93,10 @@ impl Ports {
         })
     }
 
-    /// A route that answers "unreachable" for each prefix: nothing of ours leaks before, beside or after
-    /// the programs.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub async fn hold_back(&self, pools: &[Prefix]) -> Result<(), PortError> {
-        for pool in pools {
-            let Some(base) = pool.base().v4() else {
-                continue;
-            };
-            let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
-                .destination_prefix(base, pool.family_len())
-                .kind(RouteType::Unreachable)
-                .build();
-            let added = self.handle.route().add(route).replace().execute().await;
-            added.map_err(|e| PortError::Netlink("unreachable route", e))?;
-        }
-        Ok(())
-    }
-
     /// For use beside [`Ports::follow`].
     #[must_use]
-    pub fn tunnel_device(&self) -> TunnelDevice {
-        TunnelDevice(self.handle.clone())
+    pub fn host(&self) -> Host {
+        Host(self.handle.clone())
     }
 
     /// Looks once.
@@ -153,6 +135,7 @@ impl Ports {
                 .map(|(i, k)| (*i, k.facts.clone()))
                 .collect(),
             uplink: uplink.map(|l| (l.index, l.mtu)),
+            tunnel: links.iter().find(|l| l.name == TUNNEL).map(|l| l.index),
         })
     }
 
@@ -222,16 +205,36 @@ impl Ports {
     }
 }
 
-/// Makes the tunnel device.
+/// What the agent adds to this namespace and leaves there.
 #[derive(Debug, Clone)]
-pub struct TunnelDevice(Handle);
+pub struct Host(Handle);
 
-impl TunnelDevice {
+impl Host {
+    /// A route that answers "unreachable" for each prefix: nothing of ours leaks before, beside or after
+    /// the programs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn hold_back(&self, pools: &[Prefix]) -> Result<(), PortError> {
+        for pool in pools {
+            let Some(base) = pool.base().v4() else {
+                continue;
+            };
+            let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+                .destination_prefix(base, pool.family_len())
+                .kind(RouteType::Unreachable)
+                .build();
+            let added = self.0.route().add(route).replace().execute().await;
+            added.map_err(|e| PortError::Netlink("unreachable route", e))?;
+        }
+        Ok(())
+    }
+
     /// Makes the tunnel device if it is not there with this port, and gives its index.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn ensure(&self, port: u16) -> Result<u32, PortError> {
+    pub async fn tunnel(&self, port: u16) -> Result<u32, PortError> {
         let handle = &self.0;
         let refused = |e| PortError::Netlink("tunnel device", e);
         let find = async || -> Result<Option<Link>, PortError> {

@@ -149,11 +149,11 @@ fn walk_bulk(lab: &Lab) {
         read.is_ok() && received == sent
     });
     assert!(same, "{}", lab.explain());
-    // Super-packets cross both devices whole: the tunnel device saw far fewer packets than frames.
+    // Super-packets cross both devices whole: no frame of the wire has so many bytes.
     let mean = lab
         .mean_received("w1", "cway0")
         .max(lab.mean_received("w2", "cway0"));
-    assert!(mean > 10_000, "{mean} bytes a packet");
+    assert!(mean > 3000, "{mean} bytes a packet");
     println!("20 MiB there and back in {:?}", started.elapsed());
 }
 

@@ -29,7 +29,7 @@ impl Agent {
             services: services.collect(),
             heard: self.heard(&counters.seen),
             pods: self.pods(),
-            flows: counters.flows,
+            flows: self.flows.unwrap_or_default(),
             hooks: self
                 .hooked
                 .iter()

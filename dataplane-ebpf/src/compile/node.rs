@@ -157,6 +157,17 @@ impl Compiler<'_> {
 
     /// Where the other nodes of this cluster are, and that they may send.
     pub(super) fn nodes(&mut self) {
+        let own = self.view.nodes.get(&self.facts.node);
+        if own.is_none_or(|node| !node.addresses.contains(&self.facts.outer)) {
+            self.problem(
+                ProblemKind::BadObject,
+                format!("node {}", self.facts.node),
+                format!(
+                    "its outer address {} is none that the cluster lists for it; others refuse its packets",
+                    self.facts.outer
+                ),
+            );
+        }
         for (name, node) in &self.view.nodes {
             if *name == self.facts.node {
                 continue;

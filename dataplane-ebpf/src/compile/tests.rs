@@ -176,3 +176,15 @@ fn an_unconfirmed_address_is_not_taken() {
     assert!(compiled.image.ports.is_empty() && compiled.image.pods.is_empty());
     assert!(compiled.problems.iter().any(|p| p.subject == "port v10"));
 }
+
+#[test]
+fn an_outer_address_that_nobody_lists_is_told() {
+    let mut facts = views::plain_facts();
+    let told = |facts: &NodeFacts| {
+        let compiled = step(&service_view(1, 251), facts, &Held::default());
+        compiled.problems.iter().any(|p| p.subject == "node n1")
+    };
+    assert!(!told(&facts));
+    facts.outer = "192.0.9.9".parse().unwrap();
+    assert!(told(&facts));
+}

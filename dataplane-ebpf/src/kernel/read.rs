@@ -102,13 +102,18 @@ pub struct Counters {
     pub actions: BTreeMap<Counted, u64>,
     /// By service index, those asked for.
     pub services: BTreeMap<u32, ServiceCounters>,
-    /// Entries of the flow table and of the half-open one, counted up to a bound.
-    pub flows: (u64, u64),
     /// When a peer's probe was last heard, by peer number: CLOCK_MONOTONIC, nanoseconds.
     pub seen: BTreeMap<u32, u64>,
 }
 
 impl Kernel {
+    /// Entries of the flow table and of the half-open one, counted up to a bound.
+    #[must_use]
+    pub fn flows(&self) -> (u64, u64) {
+        let tables = &self.tables;
+        (count(tables.flows.keys()), count(tables.half.keys()))
+    }
+
     /// Reads all counters.
     ///
     /// # Errors
@@ -117,7 +122,6 @@ impl Kernel {
         let tables = &self.tables;
         let mut counters = Counters {
             seen: all(names::SEEN, &tables.seen)?,
-            flows: (count(tables.flows.keys()), count(tables.half.keys())),
             ..Counters::default()
         };
         for reason in DropReason::ALL {
