@@ -10,14 +10,16 @@ use causeway_proto::model::{
 
 use crate::sim::truth::Truth;
 
+/// For each port of a service the endpoints that take new flows.
+pub type ReadyByPort = BTreeMap<(Protocol, u16), BTreeSet<(Address, u16)>>;
+
 /// What a View says, in words that do not depend on numbers that a leader drew.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// By service.
     pub imports: BTreeMap<ServiceName, SeenImport>,
     /// Own exports: their VIP, and for each port the ready endpoints.
-    pub exports:
-        BTreeMap<ServiceName, (Address, BTreeMap<(Protocol, u16), BTreeSet<(Address, u16)>>)>,
+    pub exports: BTreeMap<ServiceName, (Address, ReadyByPort)>,
     /// By service, what its exports disagree on: field, winner, how many disagree.
     pub conflicts: BTreeMap<ServiceName, BTreeSet<(String, ClusterId, u32)>>,
     /// Peers from whom something may still be missing.

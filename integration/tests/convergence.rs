@@ -1,6 +1,12 @@
 //! Clusters under trouble by chance: once all is quiet, every gateway shows what the slow federation says. A
 //! failing seed is repeated with `SEED=...`; `RUNS=...` makes more of them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on stops"
+)]
+
 use std::collections::BTreeMap;
 
 use causeway_integration::reference::{federation, seen};

@@ -88,14 +88,12 @@ proptest! {
         for view in [&mut view, &mut never] {
             for import in view.imports.values_mut() {
                 import.vip = None;
-            }
-            for peer in view.peers.values_mut() {
-                peer.mappings.clear();
-            }
-            for (_, import) in &mut view.imports {
                 for endpoint in &mut import.endpoints {
                     endpoint.address = "0.0.0.0".parse().unwrap();
                 }
+            }
+            for peer in view.peers.values_mut() {
+                peer.mappings.clear();
             }
             view.seed = [0; 16];
         }
