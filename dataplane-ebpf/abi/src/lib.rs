@@ -9,12 +9,13 @@
 /// Changes with any change of a key, a value, a map's name, type or meaning. Pins live under `v<LAYOUT_VERSION>`.
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// Declares plain map types: layout in C order, size asserted, readable by user space as bytes.
+/// Declares plain map types: layout in C order, size asserted, readable by user space as bytes. Aligned to words, as
+/// map memory is: programs then read addresses in one go, not byte by byte.
 macro_rules! plain {
     ($($(#[$meta:meta])* $name:ident[$size:literal] { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {
         $(
             $(#[$meta])*
-            #[repr(C)]
+            #[repr(C, align(4))]
             #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
             pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
 

@@ -39,29 +39,39 @@ struct Candidate {
     found: Option<Found>,
 }
 
-/// The current endpoint takes what is new or known to it, the previous one what is known to it; else the packet is
-/// passed on once to the previous one's node, and taken by the last node asked.
-#[inline(never)]
-pub fn arrive(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Action, DropReason> {
+apart! {
+    /// The current endpoint takes what is new or known to it, the previous one what is known to it; else the packet is
+    /// passed on once to the previous one's node, and taken by the last node asked.
+    pub fn arrive = arrived(ctx: &TcContext, config: &Config, packet: &Packet) -> Action
+}
+
+#[inline(always)]
+fn arrived(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Action, DropReason> {
     let arrival = &maps::scratch()?.arrival;
     let current = candidate(packet, arrival, arrival.current);
     let taken = current.backend.is_some() && (arrival.first || knows(&current, packet, arrival));
-    if taken || arrival.previous == MAC_NONE {
-        return take(ctx, packet, arrival, &current);
-    }
-    let previous = candidate(packet, arrival, arrival.previous);
-    if previous.backend.is_some() {
-        let old =
-            current.backend.is_none() || arrival.passed_on || knows(&previous, packet, arrival);
-        return take(ctx, packet, arrival, if old { &previous } else { &current });
-    }
-    if !arrival.passed_on
-        && config.faults & faults::PASS_ON == 0
-        && let Some(place) = maps::backend_node(&arrival.previous)
-    {
-        return pass_on(ctx, config, packet, v4(&place.node));
-    }
-    take(ctx, packet, arrival, &current)
+    let chosen = if taken || arrival.previous == MAC_NONE {
+        current
+    } else {
+        let previous = candidate(packet, arrival, arrival.previous);
+        if previous.backend.is_none() {
+            if !arrival.passed_on
+                && config.faults & faults::PASS_ON == 0
+                && let Some(place) = maps::backend_node(&arrival.previous)
+            {
+                return pass_on(ctx, config, packet, v4(&place.node));
+            }
+            current
+        } else if current.backend.is_none()
+            || arrival.passed_on
+            || knows(&previous, packet, arrival)
+        {
+            previous
+        } else {
+            current
+        }
+    };
+    take(ctx, packet, arrival, &chosen)
 }
 
 /// The named endpoint, if it is of this node and was dialled rightly, and its entry.
@@ -182,8 +192,12 @@ fn entry(
     Ok(flow)
 }
 
-#[inline(never)]
-fn pass_on(
+apart! {
+    fn pass_on = passed_on(ctx: &TcContext, config: &Config, packet: &Packet, node: [u8; 4]) -> Action
+}
+
+#[inline(always)]
+fn passed_on(
     ctx: &TcContext,
     config: &Config,
     packet: &Packet,

@@ -35,9 +35,13 @@ impl Home {
     }
 }
 
-/// Gives a reply (`Scratch::home`) to the client that waits for it.
-#[inline(never)]
-pub fn arrive(
+apart! {
+    /// Gives a reply (`Scratch::home`) to the client that waits for it.
+    pub fn arrive = arrived(ctx: &TcContext, config: &Config, packet: &Packet, pod: &Pod) -> Action
+}
+
+#[inline(always)]
+fn arrived(
     ctx: &TcContext,
     config: &Config,
     packet: &Packet,

@@ -40,10 +40,12 @@ mod programs {
     static OUTPUT: Array<Metadata> = Array::with_max_entries(1, 0);
 
     #[inline(never)]
-    fn prime(ctx: &TcContext) {
-        let Some(input) = INPUT.get(0) else { return };
+    fn prime(ctx: &TcContext) -> bool {
+        let Some(input) = INPUT.get(0) else {
+            return false;
+        };
         if input.present == 0 {
-            return;
+            return false;
         }
         // SAFETY: plain integers; buffers live here.
         unsafe {
@@ -52,13 +54,9 @@ mod programs {
             key.tunnel_id = input.vni;
             // Read back as the remote address: a source, as on the receiving side.
             key.__bindgen_anon_3.local_ipv4 = input.node;
-            bpf_skb_set_tunnel_key(
-                ctx.skb.skb,
-                &raw mut key,
-                size_of::<bpf_tunnel_key>() as u32,
-                0,
-            );
-            bpf_skb_set_tunnel_opt(ctx.skb.skb, (&raw mut gbp).cast(), 4);
+            let size = size_of::<bpf_tunnel_key>() as u32;
+            bpf_skb_set_tunnel_key(ctx.skb.skb, &raw mut key, size, 0) == 0
+                && bpf_skb_set_tunnel_opt(ctx.skb.skb, (&raw mut gbp).cast(), 4) == 0
         }
     }
 

@@ -88,9 +88,13 @@ fn rewrite_quote(
     store(ctx, quote.at + quote.ip.header_length() + 2, &port)
 }
 
-/// A pod says that what a peer's client sent it went wrong.
-#[inline(never)]
-pub fn from_pod(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Action, DropReason> {
+apart! {
+    /// A pod says that what a peer's client sent it went wrong.
+    pub fn from_pod = complained(ctx: &TcContext, config: &Config, packet: &Packet) -> Action
+}
+
+#[inline(always)]
+fn complained(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Action, DropReason> {
     let identity = maps::scratch()?.identity;
     if lookup::is_vip(config, packet.ip.destination) {
         return Err(DropReason::UnsupportedProtocol);
@@ -132,9 +136,13 @@ pub fn from_pod(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Act
     send::tunnel(ctx, config, &outer)
 }
 
-/// An error comes home to the client whose entry it quotes.
-#[inline(never)]
-pub fn to_client(
+apart! {
+    /// An error comes home to the client whose entry it quotes.
+    pub fn to_client = told(ctx: &TcContext, config: &Config, packet: &Packet, pod: &Pod) -> Action
+}
+
+#[inline(always)]
+fn told(
     ctx: &TcContext,
     config: &Config,
     packet: &Packet,

@@ -8,6 +8,9 @@
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+#[macro_use]
+pub mod outcome;
+
 pub mod backend;
 pub mod client;
 pub mod flow;

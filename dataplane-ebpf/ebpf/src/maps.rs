@@ -214,11 +214,19 @@ pub fn map_out(address: [u8; 4]) -> Option<&'static MapOut> {
 }
 
 /// The slot of `hash` in a ring, empty if there is no such ring.
-#[inline(never)]
+#[inline(always)]
 #[must_use]
 pub fn slot(ring: RingRef, hash: u32) -> Slot {
-    let index = u32::from(ring.index);
-    let word = match ring.class {
+    Slot::decode(slot_word(
+        u32::from(ring.class),
+        u32::from(ring.index),
+        hash,
+    ))
+}
+
+#[inline(never)]
+fn slot_word(class: u32, index: u32, hash: u32) -> u32 {
+    let word = match class {
         0 => ring_word(&RING_251, index, hash),
         1 => ring_word(&RING_1021, index, hash),
         2 => ring_word(&RING_4093, index, hash),
@@ -226,7 +234,7 @@ pub fn slot(ring: RingRef, hash: u32) -> Slot {
         4 => ring_word(&RING_65537, index, hash),
         _ => None,
     };
-    word.map_or(Slot::EMPTY, Slot::decode)
+    word.unwrap_or(Slot::EMPTY.encode())
 }
 
 #[inline(always)]

@@ -5,8 +5,8 @@ use causeway_abi::{DropReason, protocol};
 /// Length of an Ethernet header, where the IP header starts.
 pub const ETHERNET: u32 = 14;
 
-/// An IPv4 header without its options.
-#[repr(C)]
+/// An IPv4 header without its options. Aligned to words, as it lies in memory of ours.
+#[repr(C, align(4))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ipv4 {
     pub version_ihl: u8,

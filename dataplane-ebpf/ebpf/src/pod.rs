@@ -58,9 +58,13 @@ fn to_tunnel(ctx: &TcContext, config: &Config, ip: &Ipv4) -> bool {
             .is_ok_and(|port| port == config.tunnel_port)
 }
 
-/// Is it the port's own pod, and what does it want?
-#[inline(never)]
-pub fn examine(
+apart! {
+    /// Is it the port's own pod, and what does it want?
+    pub fn examine = examined(ctx: &TcContext, config: &Config, ip: &Ipv4, entry: &mut Option<Found>) -> Next
+}
+
+#[inline(always)]
+fn examined(
     ctx: &TcContext,
     config: &Config,
     ip: &Ipv4,
@@ -90,9 +94,13 @@ pub fn examine(
     }
 }
 
-/// The pod answers: its entry knows as whom, and its peer's client where.
-#[inline(never)]
-pub fn answer(
+apart! {
+    /// The pod answers: its entry knows as whom, and its peer's client where.
+    pub fn answer = answered(ctx: &TcContext, config: &Config, packet: &Packet, found: &Found) -> Action
+}
+
+#[inline(always)]
+fn answered(
     ctx: &TcContext,
     config: &Config,
     packet: &Packet,
@@ -164,9 +172,13 @@ pub fn answer_outer(
     ))
 }
 
-/// The pod dials a VIP or a mapped address, or goes on with what it dialled.
-#[inline(never)]
-pub fn dial(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+apart! {
+    /// The pod dials a VIP or a mapped address, or goes on with what it dialled.
+    pub fn dial = dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+}
+
+#[inline(always)]
+fn dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
     let identity = maps::scratch()?.identity;
     let key = packet.outgoing_key(FlowKind::Client);
     let now = skb::now();
@@ -249,9 +261,13 @@ fn open(
     flow::open(key, flow, *before)
 }
 
-/// The own cluster was chosen: stage two here, the client appearing under the self-map.
-#[inline(never)]
-pub fn own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+apart! {
+    /// The own cluster was chosen: stage two here, the client appearing under the self-map.
+    pub fn own = chosen_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+}
+
+#[inline(always)]
+fn chosen_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
     let scratch = maps::scratch()?;
     let (flow, identity, first) = (&scratch.flow, scratch.identity, scratch.first != 0);
     let client = lookup::mapped_in(0, packet.ip.source).ok_or(DropReason::NoMapping)?;

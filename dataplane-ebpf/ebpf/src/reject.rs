@@ -17,9 +17,17 @@ const L4: u32 = ETHERNET + 20;
 /// Bytes of the refused packet in an ICMP error: its IP header and eight more (RFC 792).
 const QUOTE: usize = 28;
 
-/// Rejects a pod's own packet where the reason asks for it; the reason stays the outcome otherwise.
-#[inline(never)]
-pub fn to_pod(ctx: &TcContext, config: &Config, reason: DropReason) -> Result<Action, DropReason> {
+apart! {
+    /// Rejects a pod's own packet where the reason asks for it; the reason stays the outcome otherwise.
+    pub fn to_pod = rejected_to_pod(ctx: &TcContext, config: &Config, reason: DropReason) -> Action
+}
+
+#[inline(always)]
+fn rejected_to_pod(
+    ctx: &TcContext,
+    config: &Config,
+    reason: DropReason,
+) -> Result<Action, DropReason> {
     in_place(ctx, config, reason)?;
     let (pod, host) = skb::macs(ctx)?;
     store_macs(ctx, host, pod)?;

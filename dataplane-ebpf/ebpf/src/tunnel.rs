@@ -36,9 +36,13 @@ pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
     walk::from_tunnel(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
 }
 
-/// Who sent it, may they, and which way is it going?
-#[inline(never)]
-pub fn examine(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
+apart! {
+    /// Who sent it, may they, and which way is it going?
+    pub fn examine = examined(ctx: &TcContext, config: &Config) -> Next
+}
+
+#[inline(always)]
+fn examined(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
     let header = skb::tunnel_header(ctx).ok_or(DropReason::BadTunnelHeader)?;
     let vni = Vni::decode(header.vni).ok_or(DropReason::BadTunnelHeader)?;
     let kind = sender(config, &header, vni)?;
@@ -91,9 +95,13 @@ fn sender(config: &Config, header: &TunnelHeader, vni: Vni) -> Result<u16, DropR
     }
 }
 
-/// Is the data path alive? Hearing is noted, a question is answered.
-#[inline(never)]
-fn probe(
+apart! {
+    /// Is the data path alive? Hearing is noted, a question is answered.
+    fn probe = probed(ctx: &TcContext, config: &Config, header: &TunnelHeader, vni: Vni) -> Next
+}
+
+#[inline(always)]
+fn probed(
     ctx: &TcContext,
     config: &Config,
     header: &TunnelHeader,
@@ -115,9 +123,13 @@ fn probe(
     Ok(Next::Answered)
 }
 
-/// A peer's client dials: a VIP of ours, or a headless endpoint. No state is kept.
-#[inline(never)]
-pub fn from_peer(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+apart! {
+    /// A peer's client dials: a VIP of ours, or a headless endpoint. No state is kept.
+    pub fn from_peer = balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+}
+
+#[inline(always)]
+fn balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let peer = inbound.vni.number;
     let mut client = lookup::mapped_in(peer, packet.ip.source).ok_or(DropReason::BadInnerSource)?;
@@ -186,9 +198,13 @@ pub fn from_peer(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Ne
     send::tunnel(ctx, config, &outer).map(|_| Next::Tunnel)
 }
 
-/// Sends the packet, turned round already, back to the gateway it came from.
-#[inline(never)]
-pub fn back(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
+apart! {
+    /// Sends the packet, turned round already, back to the gateway it came from.
+    pub fn back = sent_back(ctx: &TcContext, config: &Config) -> Action
+}
+
+#[inline(always)]
+fn sent_back(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let number = lookup::their_number(inbound.vni.number)?;
     let vni = Vni {
@@ -205,13 +221,13 @@ pub fn back(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
     )
 }
 
-/// A peer's reply: to its client here, or to the client's node.
-#[inline(never)]
-pub fn reply_from_peer(
-    ctx: &TcContext,
-    config: &Config,
-    packet: &Packet,
-) -> Result<Next, DropReason> {
+apart! {
+    /// A peer's reply: to its client here, or to the client's node.
+    pub fn reply_from_peer = reply_forwarded(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+}
+
+#[inline(always)]
+fn reply_forwarded(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let peer = inbound.vni.number;
     // An error may come from any hop of theirs; the flow that it quotes is what counts.
@@ -245,9 +261,13 @@ fn forward(
     send::tunnel(ctx, config, outer).map(|_| Next::Tunnel)
 }
 
-/// From an own node: this is the end node, or a gateway on the way to a peer.
-#[inline(never)]
-pub fn from_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+apart! {
+    /// From an own node: this is the end node, or a gateway on the way to a peer.
+    pub fn from_own = of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+}
+
+#[inline(always)]
+fn of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let vni = inbound.vni;
     if !vni.from {
