@@ -16,7 +16,7 @@ use crate::Secret;
 use crate::ca::{CaError, Leaf, LeafRequest};
 use crate::cert::authority_of;
 use crate::files::{FileError, private_dir, read_private, write_private};
-use crate::grant::renew_at;
+use crate::grant::{renew_at, renew_in};
 use crate::name::{NameError, PeerName, Role};
 use crate::pem;
 use crate::tls::{LeafCell, Tls};
@@ -301,6 +301,13 @@ impl Member {
     #[must_use]
     pub fn renew_at(&self, jitter: u64) -> Option<Timestamp> {
         Some(renew_at(self.tls.leaf.validity()?, jitter))
+    }
+
+    /// How long to wait before asking again, in milliseconds; 0: call [`renew`](Self::renew) now. Bounded, since clocks jump.
+    #[must_use]
+    pub fn renew_in(&self, jitter: u64, now: Timestamp) -> u64 {
+        let window = self.tls.leaf.validity();
+        window.map_or(0, |window| renew_in(window, jitter, now))
     }
 
     /// A new key and leaf by `call`, a Renew that presents the present leaf: kept on disk, then presented. Connections that

@@ -12,6 +12,8 @@ pub const LEAF_MS: u64 = 24 * 3600 * 1000;
 pub const BACKDATE_MS: u64 = 5 * 60 * 1000;
 /// Life of the CA and of the catalog key: proofs must live for years.
 pub const AUTHORITY_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
+/// How often it is looked whether a leaf is to be renewed, at least.
+pub const RENEW_LOOK_MS: u64 = 60 * 1000;
 /// How often a renewal that failed is tried again, at least.
 pub const RENEW_RETRY_MS: u64 = 60 * 1000;
 
@@ -49,6 +51,16 @@ pub fn renew_at(window: Validity, jitter: u64) -> Timestamp {
     let spread = life / 12;
     let late = if spread == 0 { 0 } else { jitter % spread };
     Timestamp(window.not_before.0 + life / 3 * 2 + late)
+}
+
+/// How long to wait before asking again whether to renew; 0: renew now. Never long, since the wall clock may jump,
+/// and at once when it says that the leaf is of the future: what was issued by a clock that was wrong helps nobody.
+#[must_use]
+pub fn renew_in(window: Validity, jitter: u64, now: Timestamp) -> u64 {
+    if now < window.not_before {
+        return 0;
+    }
+    renew_at(window, jitter).since(now).min(RENEW_LOOK_MS)
 }
 
 /// On what ground a leaf is asked for.
@@ -183,6 +195,20 @@ mod tests {
         );
     }
 
+    /// Whoever slept until it was due would find the leaf ended, or wait for a day that is past.
+    #[test]
+    fn renewal_bears_a_clock_that_jumps() {
+        let day = Timestamp(1_800_000_000_000);
+        let window = Validity::starting(day, LEAF_MS);
+        let wait = |by: i64| renew_in(window, 0, Timestamp(day.0.saturating_add_signed(by)));
+        assert_eq!(wait(0), RENEW_LOOK_MS);
+        let hour = 3_600_000;
+        assert_eq!(wait(15 * hour), RENEW_LOOK_MS);
+        assert_eq!((wait(16 * hour), wait(24 * hour)), (0, 0));
+        assert_eq!(wait(10_000 * hour), 0);
+        assert_eq!(wait(-hour), 0);
+    }
+
     proptest! {
         #[test]
         fn renewal_lies_inside(start in 0..1u64 << 50, life in 0..1u64 << 40, jitter: u64) {
@@ -195,6 +221,7 @@ mod tests {
             // Integer thirds round down by at most two.
             prop_assert!(at.since(window.not_before) + 2 >= life * 2 / 3);
             prop_assert!(at.since(window.not_before) <= life * 3 / 4 + 2);
+            prop_assert_eq!(renew_in(window, jitter, at), 0);
         }
     }
 }
