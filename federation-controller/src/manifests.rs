@@ -160,7 +160,11 @@ impl Directory {
             if settled && (file.fresh || file.read != Some(*stamp)) {
                 file.read = Some(*stamp);
                 file.fresh = stamp.is_fresh(now);
-                changed |= file.take(&self.path.join(name), name, &mut self.memory);
+                changed |= if stamp.length > FILE_BYTES {
+                    file.is_bad("larger than 64 MiB; split it".to_owned())
+                } else {
+                    file.take(&self.path.join(name), name, &mut self.memory)
+                };
             }
         }
         // Gone at two polls: an editor may take a file away and put another in its place.
@@ -242,16 +246,18 @@ fn time(at: Timestamp) -> Option<Time> {
 }
 
 impl File {
+    /// Cannot be read at all; whether that is news.
+    fn is_bad(&mut self, reason: String) -> bool {
+        let bad = Some(BadManifest { line: 1, reason });
+        self.text = None;
+        std::mem::replace(&mut self.bad, bad.clone()) != bad
+    }
+
     /// Reads it; whether it says something new.
     fn take(&mut self, path: &Path, name: &str, memory: &mut Memory) -> bool {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) => {
-                let reason = error.to_string();
-                let bad = Some(BadManifest { line: 1, reason });
-                self.text = None;
-                return std::mem::replace(&mut self.bad, bad.clone()) != bad;
-            }
+            Err(error) => return self.is_bad(error.to_string()),
         };
         if self.text.as_ref() == Some(&text) {
             return false;
@@ -282,10 +288,10 @@ fn list(directory: &Path) -> io::Result<BTreeMap<String, Stamp>> {
             continue;
         }
         match fs::metadata(&path) {
-            Ok(meta) if meta.is_file() && meta.len() <= FILE_BYTES => {
+            Ok(meta) if meta.is_file() => {
                 stamps.insert(name.to_owned(), Stamp::of(&meta));
             }
-            Ok(_) => tracing::warn!(file = %path.display(), "is no file, or larger than 64 MiB"),
+            Ok(_) => tracing::trace!(path = %path.display(), "is no file"),
             // Gone since the directory was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

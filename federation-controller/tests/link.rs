@@ -20,7 +20,7 @@ use causeway_certs::tls::{LeafCell, Tls};
 use causeway_certs::trust::{Trust, TrustHandle};
 use causeway_certs::{Secret, token};
 use causeway_controller::config::Config;
-use causeway_controller::dial::Dialer;
+use causeway_controller::dial::dialer;
 use causeway_controller::link;
 use causeway_proto::model::{
     ClusterId, ClusterSet, IssuedCertificate, Problem, ProblemKind, Publication, Timestamp,
@@ -178,7 +178,7 @@ async fn link_to(sockets: &[&Path]) -> (watch::Sender<Arc<Publication>>, JoinHan
         gateways.join(", ")
     );
     let config = Config::parse("test", &text).unwrap();
-    let dialer = Dialer::new(&config, Timestamp(0)).await.unwrap();
+    let dialer = dialer(&config, || Timestamp(0)).await.unwrap();
     let (sender, receiver) = watch::channel(marked("first"));
     let task = tokio::spawn(async move { link::run(&dialer, receiver).await });
     (sender, task)
@@ -298,13 +298,14 @@ async fn over_tcp_it_enrols_first_and_keeps_the_certificate() {
     write_private(&enrolment, content.render().unwrap().as_bytes()).unwrap();
     let (state, file) = (dir.path().join("s"), enrolment.display().to_string());
     let text = format!(
-        "cluster: east\ngateways: ['{address}']\nstate_dir: {}\nenrolment: {file}\n",
+        "cluster: east\ngateways: ['127.0.0.1:1', '{address}']\nstate_dir: {}\nenrolment: {file}\n",
         state.display()
     );
     let config = Config::parse("test", &text).unwrap();
 
+    // Nobody is at the first address: whichever of those listed leads is asked.
     for _ in 0..2 {
-        let dialer = Dialer::new(&config, now()).await.unwrap();
+        let dialer = dialer(&config, now).await.unwrap();
         let (sender, receiver) = watch::channel(marked("over TLS"));
         let task = tokio::spawn(async move { link::run(&dialer, receiver).await });
         let next = tokio::time::timeout(Duration::from_secs(10), seen.recv());
@@ -316,6 +317,6 @@ async fn over_tcp_it_enrols_first_and_keeps_the_certificate() {
     }
 
     let other = Config::parse("test", &text.replace("cluster: east", "cluster: west")).unwrap();
-    let error = Dialer::new(&other, now()).await.unwrap_err().to_string();
+    let error = dialer(&other, now).await.unwrap_err().to_string();
     assert!(error.contains("cluster west"), "{error}");
 }

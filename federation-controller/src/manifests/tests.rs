@@ -129,6 +129,24 @@ fn a_broken_file_keeps_its_last_good_state() {
     );
 }
 
+/// Rather than withdraw what it offered.
+#[test]
+fn a_file_that_is_too_large_keeps_its_last_good_state() {
+    let mut bench = Bench::new(&[("all.yaml", &format!("{SERVICE}---\n{EXPORT}"))]);
+    let first = bench.told(1000).unwrap();
+    let file = fs::File::options().write(true).open(bench.file("all.yaml"));
+    file.unwrap().set_len(FILE_BYTES + 1).unwrap();
+    let large = bench.told(2000).unwrap();
+    let problem = "problem BadManifest all.yaml:1: larger than 64 MiB";
+    assert!(
+        large.starts_with(&first) && large.contains(problem),
+        "{large}"
+    );
+    // What only looks like a file by its name is none.
+    fs::create_dir(bench.file("dir.yaml")).unwrap();
+    assert_eq!(bench.told(3000), None);
+}
+
 #[test]
 fn first_seen_times_outlive_a_restart_and_not_the_export() {
     let mut bench = Bench::new(&[("all.yaml", &format!("{SERVICE}---\n{EXPORT}"))]);
