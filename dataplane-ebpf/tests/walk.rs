@@ -68,6 +68,7 @@ fn packets_walk() {
     walk_hostile(&lab);
     walk_probes(&lab);
     walk_changes(&lab);
+    walk_with_a_stranger(&mut lab, &object);
     walk_restart(&mut lab, &object);
     walk_rejection(&mut lab, &east);
 }
@@ -271,6 +272,23 @@ fn walk_headless(lab: &Lab) {
     assert_eq!(
         refused.kind(),
         ErrorKind::ConnectionRefused,
+        "{}",
+        lab.explain()
+    );
+}
+
+/// Somebody else's programs come to the same hooks and go: ours stay, and each leaves to the other what is
+/// not its own.
+fn walk_with_a_stranger(lab: &mut Lab, object: &str) {
+    lab.stranger("e1", object);
+    assert!(
+        ask(lab, "client", EAST_VIP, 80).is_ok(),
+        "{}",
+        lab.explain()
+    );
+    lab.stranger_leaves();
+    assert!(
+        ask(lab, "client", EAST_VIP, 80).is_ok(),
         "{}",
         lab.explain()
     );

@@ -189,42 +189,63 @@ impl Lab {
     }
 
     pub fn agent(&mut self, node: &str, object: &str, view: &View) {
-        let pins = self.pins(node);
+        self.configure(node, node);
+        self.show(node, view);
+        self.start_agent(node, object);
+    }
+
+    fn configure(&self, node: &str, agent: &str) {
+        let pins = self.pins(agent);
         let _ = std::fs::remove_dir_all(&pins);
         let text = format!(
             "node: {node}\nuplink: eth0\nouter_address: {}\npin_dir: {}\n",
             self.uplinks[node],
             pins.display()
         );
-        std::fs::write(self.file(node, "yaml"), text).unwrap();
-        self.show(node, view);
-        self.start_agent(node, object);
+        std::fs::write(self.file(agent, "yaml"), text).unwrap();
     }
 
     pub fn start_agent(&mut self, node: &str, object: &str) {
+        self.spawn(node, node, object);
+        self.programmed(&[node]);
+    }
+
+    fn spawn(&mut self, node: &str, agent: &str, object: &str) {
+        let _ = std::fs::remove_file(self.file(agent, "report"));
         let log = File::options()
             .create(true)
             .append(true)
-            .open(self.file(node, "log"))
+            .open(self.file(agent, "log"))
             .unwrap();
         let child = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", self.full(node)))
             .arg(env!("CARGO_BIN_EXE_causeway-agent"))
             .arg("--config")
-            .arg(self.file(node, "yaml"))
+            .arg(self.file(agent, "yaml"))
             .arg("--view")
-            .arg(self.file(node, "view"))
+            .arg(self.file(agent, "view"))
             .arg("--report")
-            .arg(self.file(node, "report"))
+            .arg(self.file(agent, "report"))
             .args(["--object", object])
             .env("RUST_LOG", "info,causeway_dataplane=debug")
             .env("NO_COLOR", "1")
             .stderr(log)
             .spawn()
             .unwrap();
-        self.agents.insert(node.to_owned(), child);
-        let _ = std::fs::remove_file(self.file(node, "report"));
-        self.programmed(&[node]);
+        self.agents.insert(agent.to_owned(), child);
+    }
+
+    /// Programs of somebody else on the ports and the uplink of a node: those of an agent that has no View.
+    pub fn stranger(&mut self, node: &str, object: &str) {
+        self.configure(node, "stranger");
+        self.spawn(node, "stranger", object);
+        self.wait_report("stranger", |report| report.hooks.contains_key("eth0"));
+    }
+
+    /// Takes them off again.
+    pub fn stranger_leaves(&mut self) {
+        self.kill_agent("stranger");
+        std::fs::remove_dir_all(self.pins("stranger")).unwrap();
     }
 
     pub fn kill_agent(&mut self, node: &str) {
@@ -314,7 +335,8 @@ impl Drop for Lab {
             let _ = child.kill();
             let _ = child.wait();
         }
-        for node in self.uplinks.keys() {
+        let stranger = "stranger".to_owned();
+        for node in self.uplinks.keys().chain([&stranger]) {
             let _ = std::fs::remove_dir_all(self.pins(node));
         }
         for space in &self.spaces {
