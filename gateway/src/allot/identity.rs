@@ -30,7 +30,8 @@ pub(super) fn allot(
         held.freed = match (wanted.contains(&held.value), held.freed) {
             (true, _) => None,
             (false, None) => Some(now),
-            (false, since) => since,
+            // By a clock that has gone back since: its rest begins now.
+            (false, Some(since)) => Some(since.min(now)),
         };
     }
     next.identities.retain(|_, held| !rested(held.freed, now));

@@ -21,7 +21,8 @@ pub(super) fn allot(
         peer.freed = match (peers.contains_key(id), peer.freed) {
             (true, _) => None,
             (false, None) => Some(now),
-            (false, since) => since,
+            // By a clock that has gone back since: its rest begins now.
+            (false, Some(since)) => Some(since.min(now)),
         };
     }
     next.peers.retain(|_, peer| !rested(peer.freed, now));

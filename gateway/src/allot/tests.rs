@@ -112,6 +112,24 @@ fn a_full_pool_is_named_and_the_rest_goes_on() {
     assert!(told[1].contains("10.244.0.0/16 of peer b"), "{told:?}");
 }
 
+/// What was freed by a clock that was ahead would else rest until that time has come.
+#[test]
+fn a_clock_that_went_back_keeps_nothing_for_ever() {
+    let none = exports(&[]);
+    let some = exports(&[("shop/cart", export(&["http:80/TCP"], &[1]))]);
+    let peers = Peers::from([(id("b"), wants(&["10.244.0.0/16"], &[]))]);
+    let nobody = Peers::new();
+    let year = 365 * 24 * 3_600_000;
+    let count = |a: &Allocations| a.vips.len() + a.identities.len() + a.peers.len();
+    let held = step(&some, &peers, &Allocations::default(), year);
+    let freed = step(&none, &nobody, &held, year);
+    let back = step(&none, &nobody, &freed, 1_000);
+    // It still rests a whole hour.
+    let early = step(&none, &nobody, &back, REST_MS);
+    let rested = step(&none, &nobody, &back, 1_000 + REST_MS);
+    assert_eq!((count(&freed), count(&early), count(&rested)), (3, 3, 0));
+}
+
 #[test]
 fn native_only_where_configuration_says_so_and_nothing_is_there() {
     let mut pools = pools();

@@ -27,7 +27,8 @@ pub(super) fn allot(
         vip.freed = match (wanted(name), vip.freed) {
             (true, _) => None,
             (false, None) => Some(now),
-            (false, since) => since,
+            // By a clock that has gone back since: its rest begins now.
+            (false, Some(since)) => Some(since.min(now)),
         };
     }
     next.vips.retain(|_, vip| !rested(vip.freed, now));

@@ -121,6 +121,7 @@ impl Own {
             _ => Revision { epoch, number: 1 },
         };
         let mut parts = BTreeMap::new();
+        problems.extend(left_out(content.len()));
         for (key, content) in content.into_iter().take(PARTS) {
             let salt = salts.get(&key).copied().unwrap_or_default();
             let before = self.parts.get(&key);
@@ -362,11 +363,59 @@ fn fitting(key: &PartKey, mut content: Part, problems: &mut Vec<Problem>) -> (Pa
     }
 }
 
+/// Namespaces at the end that are too many to be told.
+fn left_out(parts: usize) -> Option<Problem> {
+    let over = parts.checked_sub(PARTS).filter(|over| *over > 0)?;
+    Some(Problem {
+        kind: ProblemKind::LimitReached,
+        subject: "catalog".to_owned(),
+        message: format!(
+            "has at most {PARTS} parts: peers do not learn of the last {over} namespaces"
+        ),
+    })
+}
+
 fn unsigned(cluster: &ClusterId) -> Problem {
     Problem {
         kind: ProblemKind::Frozen,
         subject: format!("catalog of {cluster}"),
         message: "cannot be signed: the catalog key cannot be used; check the state directory"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use causeway_proto::model::NamespacePart;
+
+    use super::*;
+    use crate::samples::{NameKeys, at, id};
+
+    #[test]
+    fn namespaces_that_are_too_many_are_told() {
+        let part = |n: usize| {
+            let namespace = format!("n{n:05}").parse().unwrap();
+            let part = NamespacePart {
+                namespace,
+                services: BTreeMap::new(),
+                identities: BTreeMap::new(),
+            };
+            let key = PartKey::Namespace(part.namespace.clone());
+            (key, Part::Namespace(part))
+        };
+        let mut own = Own::new(id("west"));
+        let keys = NameKeys(id("west"));
+        let mut cut = |count| {
+            let content = (0..count).map(part).collect();
+            own.cut(content, &BTreeMap::new(), 1, at(0), &keys)
+        };
+        assert_eq!(cut(PARTS), (true, Vec::new()));
+        // In each revision anew, also when it is no news to peers.
+        for _ in 0..2 {
+            let (news, problems) = cut(PARTS + 2);
+            assert!(!news);
+            let told = problems[0].to_string();
+            assert!(told.contains("the last 2 namespaces"), "{told}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use causeway_proto::limits::PARTS;
 use causeway_proto::model::{Frame, Held, PartKey, SnapshotBegin, SnapshotEnd, Want};
 
 use crate::catalog::{Answer, Own};
@@ -32,12 +33,22 @@ impl Serving {
             Want::Parts(keys) => {
                 self.parts.extend(keys);
                 self.open = None;
-                return;
+                if self.parts.len() <= PARTS {
+                    return;
+                }
+                // More than there can be: whoever asks for that without reading gets all of it once.
+                self.parts.clear();
+                self.has = None;
             }
         }
         self.subscribed = true;
         self.question = true;
         self.open = None;
+    }
+
+    #[cfg(test)]
+    pub fn asked(&self) -> usize {
+        self.parts.len()
     }
 
     pub fn acknowledged(&mut self, held: Held) {

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use causeway_proto::limits::PARTS;
 use causeway_proto::model::{
-    Allocations, Allotted, CatalogDelta, SnapshotBegin, SnapshotEnd, Timestamp, TrustState,
+    Allocations, Allotted, CatalogDelta, PartKey, SnapshotBegin, SnapshotEnd, Timestamp, TrustState,
 };
 
 mod laws;
@@ -419,6 +420,23 @@ fn a_full_queue_closes_the_session() {
     east.act();
     assert!(matches!(&east.end, Some(End::Local(why)) if why.contains("too slowly")));
     assert_eq!(east.sends(), ["Bye"]);
+}
+
+/// It asks for ever other parts and reads nothing.
+#[test]
+fn what_is_asked_for_is_bounded() {
+    let (mut east, _) = pair();
+    east.offer(&[("shop/cart", &[1])]);
+    east.act();
+    for batch in 0..4 {
+        let key = |n| PartKey::Namespace(format!("n{batch}-{n}").parse().unwrap());
+        let keys = (0..PARTS - 1).map(key).collect();
+        east.session.handle(Frame::Want(Want::Parts(keys)), at(1));
+        east.act();
+        assert!(east.session.serving.asked() <= PARTS);
+    }
+    let sent = east.sends();
+    assert_eq!(sent.first(), Some(&"SnapshotBegin"), "{sent:?}");
 }
 
 #[test]
