@@ -15,4 +15,5 @@ mod drops;
 mod gateway;
 mod reject;
 mod scenario;
+mod veth;
 mod world;

@@ -10,7 +10,7 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, Pod as Plain,
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+    programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions},
 };
 use causeway_abi::{
     Counted, DropReason, Flow, FlowKey4, Port, ServiceCounters, config_flags, names,
@@ -340,6 +340,13 @@ impl World {
     /// This arrives at the uplink.
     pub fn uplink(&mut self, frame: &Frame) -> Outcome {
         self.run(names::UPLINK_GUARD, Metadata::default(), &frame.build())
+    }
+
+    /// Attaches `pod_ingress` to a device of this thread's namespace until the world ends; gives its index.
+    pub fn attach(&mut self, device: &str) -> u32 {
+        let program = self.program(names::POD_INGRESS);
+        program.attach(device, TcAttachType::Ingress).unwrap();
+        nix::net::if_::if_nametoindex(device).unwrap()
     }
 
     pub fn gateway(&mut self) {
