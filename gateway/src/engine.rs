@@ -404,7 +404,7 @@ impl Gateway {
             revision: self.view.revision,
         };
         let mut next = merge::merge(&known, now);
-        if same(&next, &self.view) {
+        if same(&mut next, &self.view) {
             return;
         }
         next.revision.number = self.view.revision.number.saturating_add(1);
@@ -454,15 +454,17 @@ fn facts(settings: &Settings, members: &BTreeSet<ClusterId>) -> Facts {
 }
 
 /// Whether two Views say the same: when a peer was heard last is no news while it is alive.
-fn same(a: &View, b: &View) -> bool {
-    let blank = |view: &View| -> View {
-        let mut view = view.clone();
-        for peer in view.peers.values_mut() {
-            peer.heard = None;
-        }
-        view
-    };
-    blank(a) == blank(b)
+fn same(next: &mut View, shown: &View) -> bool {
+    let mut heard = Vec::new();
+    for (id, peer) in &mut next.peers {
+        let before = shown.peers.get(id).and_then(|p| p.heard);
+        heard.push(std::mem::replace(&mut peer.heard, before));
+    }
+    let same = *next == *shown;
+    for (peer, heard) in next.peers.values_mut().zip(heard) {
+        peer.heard = heard;
+    }
+    same
 }
 
 /// Unix seconds.

@@ -35,8 +35,13 @@ fn differences(sim: &Sim) -> Vec<String> {
             let (expected, shown) = (expected.lines(), shown.lines());
             let lacks: Vec<_> = expected.difference(&shown).collect();
             let has: Vec<_> = shown.difference(&expected).collect();
+            let sessions = gateway.sessions().map(|(id, s)| {
+                let (id, up) = (id.0, s.is_up());
+                format!("session {id} with {}/{} up {up}", s.cluster(), s.gateway())
+            });
+            let sessions: Vec<_> = sessions.collect();
             found.push(format!(
-                "host {at} {}/{}:\nlacks {lacks:#?}\nhas {has:#?}\n{view}",
+                "host {at} {}/{}: {sessions:#?}\nlacks {lacks:#?}\nhas {has:#?}\n{view}",
                 host.cluster, host.name
             ));
         }

@@ -155,6 +155,10 @@ impl Sim {
         if let Some(gateway) = self.touch(leader) {
             gateway.follower_up(hello, now);
         }
+        // A leader without state takes up whom its follower trusts; what changed since the operator says again.
+        if let Some(cluster) = self.hosts.get(leader).map(|h| h.cluster.clone()) {
+            self.told(&cluster);
+        }
         self.follows.push(Follow {
             leader: (leader, of),
             follower: (follower, life),
