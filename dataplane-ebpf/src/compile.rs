@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use causeway_abi::{FrontendKey4, V4};
 use causeway_proto::model::{
-    Address, BackendPort, NodeName, Prefix, Problem, ProblemKind, ServiceName, View,
+    Address, BackendPort, ClusterId, Liveness, NodeName, PeerView, Prefix, Problem, ProblemKind,
+    ServiceName, View,
 };
 
 use crate::image::{MapImage, Table};
@@ -191,6 +192,30 @@ pub fn compile(view: &View, facts: &NodeFacts, held: &Held) -> Compiled {
         services,
         problems,
     }
+}
+
+/// Whether two Views give the same maps, but for their number: what a gateway hears each second changes
+/// Views, not packets.
+#[must_use]
+pub fn same_maps(a: &View, b: &View) -> bool {
+    let peer = |p: &PeerView| PeerView {
+        heard: None,
+        liveness: Liveness::Live,
+        ..p.clone()
+    };
+    let peers = |view: &View| -> Vec<(ClusterId, PeerView)> {
+        let peers = view.peers.iter();
+        peers.map(|(id, p)| (id.clone(), peer(p))).collect()
+    };
+    a.imports == b.imports
+        && a.exports == b.exports
+        && a.nodes == b.nodes
+        && a.gateways == b.gateways
+        && a.workloads == b.workloads
+        && a.self_map == b.self_map
+        && (&a.vip_pool, &a.mapping_pool) == (&b.vip_pool, &b.mapping_pool)
+        && (a.seed, a.tunnel_port) == (b.seed, b.tunnel_port)
+        && peers(a) == peers(b)
 }
 
 impl Compiler<'_> {

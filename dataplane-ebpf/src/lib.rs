@@ -1,7 +1,7 @@
 //! The agent: compiles Views to BPF maps, and programs and watches the kernel.
 //!
-//! View → `compile` → MapImage → `diff` → MapOps → `kernel`. Pure but for `ports`,
-//! `kernel`, `link` and `app`.
+//! View → `compile` → MapImage → `diff` → MapOps → `execute` → `kernel`. These and `maglev`, `image`, `config`,
+//! `breaks` are pure but for `execute` and `kernel`; `ports`, `link`, `probe`, `clock` and `app` are shells.
 
 pub mod app;
 pub mod breaks;

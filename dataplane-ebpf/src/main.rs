@@ -1,5 +1,6 @@
 //! Shell: `causeway-agent`: the command line, the log, the exit code.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let done = start(Arguments::parse()).and_then(|start| {
         let runtime = tokio::runtime::Runtime::new()?;
