@@ -1,5 +1,6 @@
 //! What tests, demo and benches stand on: a lab of network namespaces that look like Kubernetes nodes.
 
+pub mod bench;
 pub mod demo;
 pub mod lab;
 pub mod packet;
