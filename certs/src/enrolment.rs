@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use causeway_proto::model::{ClusterId, ClusterSet, Timestamp};
+use causeway_proto::model::{ClusterId, ClusterSet, IssuedCertificate, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -160,14 +160,8 @@ pub enum EnrolError {
     },
 }
 
-/// What a gateway's Enroll or Renew gives back, DER.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issued {
-    /// The leaf, then the CA.
-    pub chain: Vec<Vec<u8>>,
-    /// The cluster's CA certificates as they are now; empty means unchanged.
-    pub authorities: Vec<Vec<u8>>,
-}
+/// What a gateway's Enroll or Renew gives back; no authorities mean the same as before.
+pub type Issued = IssuedCertificate;
 
 /// Why a call failed, in whatever form the caller's library has it.
 pub type CallError = Box<dyn std::error::Error + Send + Sync>;

@@ -12,6 +12,7 @@
 //! | [`tls`] | shell: the rustls configurations, and the leaf that they present |
 //! | [`ca`] | shell: keys and signing of the cluster's CA |
 //! | [`enrolment`] | shell: the one-time file, and how a process comes to its first and next leaf |
+//! | [`dial`] | shell: calls to the gateways of one's own cluster, and keeping the certificate for them |
 //! | [`files`] | shell: private files, written whole or not at all |
 //!
 //! Keys are ECDSA P-256: every TLS library, key store and cloud load balancer takes it, which Ed25519 is
@@ -21,6 +22,7 @@ pub mod bundle;
 pub mod ca;
 pub mod catalog_key;
 pub mod cert;
+pub mod dial;
 pub mod enrolment;
 pub mod files;
 pub mod grant;

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::dial::Dialer;
+use crate::dial::dialer;
 use crate::link;
 use crate::manifests::Directory;
 use crate::publication::{publication, render};
@@ -20,11 +20,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 fn now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the shell's clock")]
-    let now = SystemTime::now();
-    let since = now.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(Timestamp(0), |since| {
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    })
+    SystemTime::now().into()
 }
 
 /// Prints what the directory says, once or whenever it changes; fails when a file cannot be read.
@@ -52,7 +48,7 @@ pub async fn print(mut directory: Directory, once: bool) -> anyhow::Result<ExitC
 /// # Errors
 /// When there is no certificate for a gateway over TCP.
 pub async fn publish(config: Config, mut directory: Directory) -> anyhow::Result<ExitCode> {
-    let dialer = Arc::new(Dialer::new(&config, now()).await?);
+    let dialer = Arc::new(dialer(&config, now).await?);
     let first = directory
         .poll(now())
         .context("the first look is always told")?;
@@ -73,8 +69,9 @@ pub async fn publish(config: Config, mut directory: Directory) -> anyhow::Result
             }
         }
     };
+    // One controller a cluster: there is no herd to spread.
     let certificates = dialer.clone();
-    tokio::spawn(async move { certificates.keep_certificate(now).await });
+    tokio::spawn(async move { certificates.keep_certificate(0).await });
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         () = watching => {}

@@ -1,9 +1,9 @@
 //! Pure: the controller's configuration file. Text in, a checked `Config` or an error that names the file
 //! out.
 
-use std::fmt;
 use std::path::PathBuf;
 
+use causeway_certs::dial::GatewayAt;
 use causeway_proto::model::{ClusterId, NodeName};
 use serde::Deserialize;
 
@@ -14,7 +14,7 @@ pub struct Config {
     /// The cluster whose objects these are; a certificate must be of it.
     pub cluster: ClusterId,
     /// Local services of gateways; the one that leads takes what is published, the others say so.
-    pub gateways: Vec<Target>,
+    pub gateways: Vec<GatewayAt>,
     /// This controller's name in its certificate; `main` when absent.
     #[serde(default)]
     pub name: Option<NodeName>,
@@ -23,45 +23,6 @@ pub struct Config {
     /// One-time file of `causeway enroll`, used when `state_dir` holds no certificate.
     #[serde(default)]
     pub enrolment: Option<PathBuf>,
-}
-
-/// Where a gateway's local service is: `unix:PATH` on the same host, else `HOST:PORT` with mutual TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Target {
-    /// A socket that only the gateway's owner may open.
-    Unix(PathBuf),
-    /// `HOST:PORT`.
-    Tcp(String),
-}
-
-impl TryFrom<String> for Target {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() {
-                Err("\"unix:\" has no path".to_owned())
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
-        }
-        let port = text
-            .rsplit_once(':')
-            .map(|(host, port)| (host, port.parse::<u16>()));
-        match port {
-            Some((host, Ok(1..))) if !host.is_empty() => Ok(Self::Tcp(text)),
-            _ => Err(format!("{text:?} is neither unix:PATH nor HOST:PORT")),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => f.write_str(address),
-        }
-    }
 }
 
 /// A configuration that cannot be used.
@@ -125,17 +86,19 @@ mod tests {
         check(
             &with("gateways: [192.0.2.1]"),
             expect![[
-                r#"controller.yaml: "192.0.2.1" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
+                r#"controller.yaml: gateway "192.0.2.1" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
             ]],
         );
         check(
             &with("gateways: ['unix:']"),
-            expect![[r#"controller.yaml: "unix:" has no path at line 3, column 12"#]],
+            expect![[
+                r#"controller.yaml: gateway "unix:" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
+            ]],
         );
         check(
             &with("gateways: [h:0]"),
             expect![[
-                r#"controller.yaml: "h:0" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
+                r#"controller.yaml: gateway "h:0" is neither unix:PATH nor HOST:PORT at line 3, column 12"#
             ]],
         );
         check(

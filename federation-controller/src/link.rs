@@ -2,20 +2,16 @@
 //! connection is a new one. Publications in between are left out.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::dial::{Dialer, GatewayAt, causes};
 use causeway_certs::enrolment::CallError;
 use causeway_proto::model::{Problem, Publication, Revision};
 use causeway_proto::wire::pb::local::PublishRequest;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
-
-use crate::config::Target;
-use crate::dial::Dialer;
 
 /// The pause after a failure begins here, doubles, and stays at `PAUSE_MAX`: a leader that comes back
 /// should not wait for us.
@@ -32,16 +28,16 @@ pub async fn run(dialer: &Dialer, mut publications: watch::Receiver<Arc<Publicat
     // The same trouble is told once until something works.
     let mut told = BTreeSet::new();
     loop {
-        for target in dialer.targets() {
+        for at in dialer.gateways() {
             let mut published = false;
-            let ended = publish(dialer, target, &mut publications, &mut published).await;
+            let ended = publish(dialer, at, &mut publications, &mut published).await;
             match ended {
                 Ok(()) => return,
                 Err(error) => {
                     if published || told.len() >= TROUBLES {
                         told.clear();
                     }
-                    let trouble = format!("{target}: {}", causes(error.as_ref()));
+                    let trouble = format!("{at}: {}", causes(error.as_ref()));
                     if !told.contains(&trouble) {
                         tracing::warn!("exports are not taken by {trouble}");
                         told.insert(trouble);
@@ -60,17 +56,17 @@ pub async fn run(dialer: &Dialer, mut publications: watch::Receiver<Arc<Publicat
 /// On one connection; `Ok` when there is nothing to publish any more.
 async fn publish(
     dialer: &Dialer,
-    target: &Target,
+    at: &GatewayAt,
     publications: &mut watch::Receiver<Arc<Publication>>,
     published: &mut bool,
 ) -> Result<(), CallError> {
-    let mut client = dialer.client(target).await?;
+    let mut client = dialer.client(at).await?;
     let (requests, outgoing) = mpsc::channel::<PublishRequest>(1);
     let mut sequence = 1u64;
     // The first goes before the call, which a server may answer only then.
     requests.send(newest(sequence, publications)).await?;
     let call = client.publish(ReceiverStream::new(outgoing));
-    let mut replies = tokio::time::timeout(PATIENCE, call).await??.into_inner();
+    let mut replies = call.await?.into_inner();
     loop {
         let reply = tokio::time::timeout(PATIENCE, replies.next()).await?;
         let reply = reply.ok_or("the leader closed the stream")??;
@@ -97,23 +93,6 @@ async fn publish(
 
 fn newest(sequence: u64, publications: &mut watch::Receiver<Arc<Publication>>) -> PublishRequest {
     PublishRequest::from((sequence, publications.borrow_and_update().as_ref()))
-}
-
-/// What a gateway says, or what went wrong, down to the reason.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    if let Some(status) = error.downcast_ref::<Status>() {
-        return status.message().to_owned();
-    }
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 fn tell(revision: Option<Revision>, problems: &[Problem]) {
