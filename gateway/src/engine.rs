@@ -1,9 +1,13 @@
-//! Pure: one gateway as the simulation runs it: the product's pure modules wired as its shell wires them, with
-//! queues in place of sockets and a map in place of the disk. No runtime, sockets, disk, clock or RNG in here.
+//! Pure: one gateway's whole state and what follows from it. A single task owns it: tells it what happened, calls
+//! [`Gateway::settle`] once after each batch, and then does what [`Gateway::poll`] and [`Gateway::poll_frame`] give
+//! out. The same code runs under the simulation's clock. No runtime, sockets, disk, clock or RNG in here.
 
 mod follower;
 mod leader;
 mod link;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
