@@ -3,7 +3,7 @@ use causeway_proto::model::{
 };
 
 use super::*;
-use crate::samples::{NameKeys, at, bundle, export, exports, id, service};
+use crate::samples::{NameKeys, at, bundle, export, exports, id};
 use crate::session::VERSIONS;
 
 fn settings(cluster: &str) -> Settings {
