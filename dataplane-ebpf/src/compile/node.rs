@@ -32,8 +32,15 @@ impl Compiler<'_> {
         if native {
             flags |= config_flags::NATIVE;
         }
-        let vips = view.vip_pool.iter().filter_map(|p| v4_prefix(*p)).next();
-        let (vip_base, bits) = vips.unwrap_or(([255; 4], 32));
+        let mut vips = view.vip_pool.iter().filter_map(|p| v4_prefix(*p));
+        let (vip_base, bits) = vips.next().unwrap_or(([255; 4], 32));
+        if vips.next().is_some() {
+            self.problem(
+                ProblemKind::LimitReached,
+                "VIP pool".to_owned(),
+                "the programs know one IPv4 prefix; services with a VIP from another are not served".to_owned(),
+            );
+        }
         let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits));
         let (mapping_low, mapping_high) = self.mapping_range();
         self.image.config = Config {

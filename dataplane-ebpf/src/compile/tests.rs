@@ -204,3 +204,11 @@ fn an_outer_address_that_nobody_lists_is_told() {
     facts.outer = "192.0.9.9".parse().unwrap();
     assert!(told(&facts));
 }
+
+#[test]
+fn a_second_vip_prefix_is_told() {
+    let mut view = service_view(1, 251);
+    view.vip_pool.push("241.7.0.0/16".parse().unwrap());
+    let compiled = step(&view, &views::plain_facts(), &Held::default());
+    assert!(compiled.problems.iter().any(|p| p.subject == "VIP pool"));
+}

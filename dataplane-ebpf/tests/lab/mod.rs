@@ -49,7 +49,7 @@ fn run(program: &str, args: &[&str]) {
 impl Lab {
     pub fn make(name: &str) -> Self {
         let mut lab = Self {
-            prefix: format!("cwdp-{name}"),
+            prefix: format!("cwdp-{name}-{}", std::process::id()),
             dir: tempfile::tempdir().unwrap(),
             spaces: Vec::new(),
             uplinks: BTreeMap::new(),
