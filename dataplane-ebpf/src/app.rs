@@ -23,7 +23,6 @@ use crate::diff::diff;
 use crate::execute::execute;
 use crate::image::{Entry, MapImage, MapOp};
 use crate::kernel::{Hook, Kernel};
-use crate::link::Chain;
 use crate::ports::{Host, Ports, Seen, TUNNEL};
 use crate::probe::Prober;
 
@@ -116,7 +115,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     tokio::spawn(ports.follow(rule, uplink, tell_ports));
     let (tell_views, mut views) = watch::channel(None);
     let (tell_report, reports) = watch::channel(None);
-    source::spawn(&start, tell_views, reports);
+    source::spawn(&start, tell_views, reports).context("the node's name")?;
     let mut prober = Prober::new(config.outer_address);
     let mut agent = Agent::new(start, kernel, host, image);
     let mut tick = tokio::time::interval(TICK);
@@ -330,7 +329,7 @@ impl Agent {
     }
 
     fn fail(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
-        let text = Chain(error).to_string();
+        let text = causes(error);
         if self.failures.get(what) != Some(&text) {
             tracing::warn!(error = text, "{what}");
         }

@@ -1,6 +1,6 @@
 //! Shell: the two clocks: the wall's for reports and certificates, the programs' for what they noted.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use causeway_proto::model::Timestamp;
 
@@ -8,9 +8,7 @@ use causeway_proto::model::Timestamp;
 #[must_use]
 pub fn now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the shell's clock")]
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.map_or(0, |d| d.as_millis());
-    Timestamp(u64::try_from(millis).unwrap_or(u64::MAX))
+    SystemTime::now().into()
 }
 
 /// CLOCK_MONOTONIC in nanoseconds: what the programs read.

@@ -3,10 +3,9 @@
 //! Reading the file is `main.rs`' affair. Deliberately absent: anything that the View carries
 //! (ports of the tunnel, pools in force, seeds), so that two agents of one cluster cannot disagree.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use causeway_certs::dial::GatewayAt;
 use causeway_proto::model::{Address, NodeName, Prefix};
 use serde::Deserialize;
 
@@ -57,21 +56,6 @@ pub struct PortRule {
     pub names: Vec<String>,
 }
 
-/// Where a gateway's local service is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
-pub enum GatewayAt {
-    /// On this host.
-    Unix(PathBuf),
-    /// On another node, over mutual TLS.
-    Tcp(SocketAddr),
-}
-
-/// Text that names no gateway.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("gateway {0:?} is neither unix:PATH nor ADDRESS:PORT")]
-pub struct InvalidGateway(String);
-
 fn default_bridge() -> Option<String> {
     Some("cni0".to_owned())
 }
@@ -112,18 +96,6 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-impl TryFrom<String> for GatewayAt {
-    type Error = InvalidGateway;
-    fn try_from(text: String) -> Result<Self, InvalidGateway> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|p| !p.is_empty()) {
-            return Ok(Self::Unix(PathBuf::from(path)));
-        }
-        text.parse()
-            .map(Self::Tcp)
-            .map_err(|_| InvalidGateway(text))
-    }
-}
-
 impl Config {
     /// What the file says that cannot work.
     #[must_use]
@@ -136,15 +108,6 @@ impl Config {
             return Some("`outer_address` must be IPv4 as yet");
         }
         None
-    }
-}
-
-impl fmt::Display for GatewayAt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => address.fmt(f),
-        }
     }
 }
 
@@ -193,14 +156,6 @@ gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
             .unwrap_err()
             .to_string();
         assert!(error.contains("uplnk"), "{error}");
-    }
-
-    #[test]
-    fn a_gateway_has_one_of_two_forms() {
-        let error = parse(&SHORT.replace("192.0.2.2:7444", "w2"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("neither"), "{error}");
     }
 
     #[test]

@@ -4,30 +4,39 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use causeway_certs::name::NameError;
 use causeway_proto::model::{Report, View};
 use causeway_proto::wire::Encoded;
 use tokio::sync::watch;
 
 use super::Start;
-use crate::link::{self, Dialer};
+use crate::clock;
+use crate::link;
 
 /// How often a file is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Starts the source.
+///
+/// # Errors
+/// When the node's name cannot stand in a certificate.
 pub fn spawn(
     start: &Start,
     views: watch::Sender<Option<Arc<View>>>,
     reports: watch::Receiver<Option<Report>>,
-) {
+) -> Result<(), NameError> {
     if let Some(path) = start.view.clone() {
         tokio::spawn(file(path, views));
-        return;
+        return Ok(());
     }
-    let dialer = Arc::new(Dialer::new(start.config.clone()));
+    let dialer = Arc::new(link::dialer(&start.config)?);
+    let node = start.config.node.clone();
     let keeper = dialer.clone();
-    tokio::spawn(async move { keeper.keep_certificate().await });
-    tokio::spawn(async move { link::run(&dialer, views, reports).await });
+    // The nodes of a cluster start at times of their own: that is jitter enough.
+    let jitter = clock::now().0;
+    tokio::spawn(async move { keeper.keep_certificate(jitter).await });
+    tokio::spawn(async move { link::run(&dialer, &node, views, reports).await });
+    Ok(())
 }
 
 async fn file(path: PathBuf, views: watch::Sender<Option<Arc<View>>>) {

@@ -8,7 +8,8 @@ use causeway_abi::{
     frontend_flags, protocol::ICMP,
 };
 use causeway_proto::model::{
-    Address, Affinity, BackendPort, Import, OwnExport, PeerNumber, Protocol, ServiceName,
+    Address, Affinity, BackendPort, Import, OwnExport, PeerNumber, ProblemKind, Protocol,
+    ServiceName,
 };
 
 use super::ids::{Ids, Rings};
@@ -124,6 +125,7 @@ impl Compiler<'_> {
         name: &'v ServiceName,
         import: &'v Import,
     ) {
+        self.not_carried(name, import);
         let Some((vip, own)) = import.vip.and_then(|a| Some((v4(a)?, a))) else {
             return;
         };
@@ -168,6 +170,27 @@ impl Compiler<'_> {
             vips,
             ..Wanted::default()
         });
+    }
+
+    /// Names what the programs do not know yet.
+    fn not_carried(&mut self, name: &ServiceName, import: &Import) {
+        let ports = import.ports.iter().filter(|p| !carried(p.protocol));
+        let mut missing: Vec<String> = ports
+            .map(|p| format!("{}/{}", p.port, p.protocol))
+            .collect();
+        if let Some(vip) = import.vip.filter(|vip| !vip.is_v4()) {
+            missing.push(format!("VIP {vip}"));
+        }
+        if !missing.is_empty() {
+            self.problem(
+                ProblemKind::BadObject,
+                format!("service {name}"),
+                format!(
+                    "the programs carry TCP and UDP over IPv4 only, not {}",
+                    missing.join(", ")
+                ),
+            );
+        }
     }
 
     /// Whether packets for that cluster have somewhere to go.

@@ -212,3 +212,18 @@ fn a_second_vip_prefix_is_told() {
     let compiled = step(&view, &views::plain_facts(), &Held::default());
     assert!(compiled.problems.iter().any(|p| p.subject == "VIP pool"));
 }
+
+#[test]
+fn what_the_programs_do_not_carry_is_told() {
+    let mut view = service_view(1, 251);
+    for import in view.imports.values_mut() {
+        import.ports[0].protocol = causeway_proto::model::Protocol::Sctp;
+    }
+    let compiled = step(&view, &views::plain_facts(), &Held::default());
+    assert!(
+        compiled
+            .problems
+            .iter()
+            .any(|p| p.message.contains("80/SCTP"))
+    );
+}
