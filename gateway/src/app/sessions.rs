@@ -13,7 +13,7 @@ use causeway_proto::model::{ClusterId, Frame, Timestamp};
 use causeway_proto::wire::pb::federation as pb;
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::handle::{Core, Input, Opened, SessionId};
 use super::wall_clock;
@@ -236,7 +236,16 @@ async fn pump(
                         break "stopping".to_owned();
                     }
                 }
-                Some(Err(status)) => break reason_of(&status),
+                Some(Err(status)) => {
+                    let reason = reason_of(&status);
+                    if is_no_frame(&status) {
+                        core.tell(Input::Malformed(id, reason.clone())).await;
+                        // It is told so before the connection goes; nothing more can be read on it.
+                        let _ = tokio::time::timeout(GRACE, &mut ended).await;
+                        let _ = tokio::time::timeout(GRACE, peer.link.closed()).await;
+                    }
+                    break reason;
+                }
                 None => break "closed by the other side".to_owned(),
             },
             () = &mut expiry, if !expired => {
@@ -265,6 +274,12 @@ async fn ended_or_over(ended: &mut oneshot::Receiver<()>, link: &Link) {
         _ = ended => {}
         _ = link.closed() => {}
     }
+}
+
+/// Whether what came was no frame: over the limit, cut off, or no protobuf. Where the connection failed there is a cause.
+fn is_no_frame(status: &Status) -> bool {
+    let decoding = matches!(status.code(), Code::OutOfRange | Code::Internal);
+    decoding && std::error::Error::source(status).is_none()
 }
 
 /// tonic says "h2 protocol error" where QUIC knows more.

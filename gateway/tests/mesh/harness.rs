@@ -95,6 +95,10 @@ impl Cluster {
         self.running.as_ref().unwrap()
     }
 
+    pub fn state_dir(&self) -> PathBuf {
+        self.config.state_dir.clone()
+    }
+
     pub async fn stop(mut self) {
         self.running.take().unwrap().stop().await;
     }

@@ -1,6 +1,7 @@
 //! Whole gateways on loopback: two clusters pair, exchange catalogs, survive restarts and the loss of a leader.
 
 mod harness;
+mod hostile;
 
 use std::time::Duration;
 
@@ -78,7 +79,8 @@ async fn a_restart_keeps_everything() {
     west.publish(exports("w1", &["10.244.1.5"])).await;
     let cart = "shop/cart".parse().unwrap();
     let before = until(&east, "cart imported", |view| {
-        view.imports.contains_key(&cart)
+        let cart = view.imports.get(&cart);
+        cart.is_some_and(|cart| cart.vip.is_some())
     })
     .await;
     // Catalogs are written within a second.
@@ -156,6 +158,52 @@ async fn a_follower_serves_and_outlives_its_leader() {
         view.frozen_since.is_none()
     })
     .await;
+    follower.stop().await;
+    west.stop().await;
+    east.stop().await;
+}
+
+/// The leader's disk is gone; its keys are not, and its follower has what it wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_lost_its_state_has_it_from_its_follower() {
+    let east = Cluster::start("east", "e1").await;
+    let mut west = Cluster::start("west", "w1").await;
+    let follower = west.follower("w2").await;
+    pair(&west, &east).await;
+    east.publish(exports("e1", &[])).await;
+    west.publish(exports("w1", &["10.244.1.5"])).await;
+    let cart = "shop/cart".parse().unwrap();
+    let imported = |view: &causeway_proto::model::View| view.imports.contains_key(&cart);
+    let there = until(&east, "cart imported", imported).await;
+    let before = until(&follower, "follower has the export", |view| {
+        view.exports.contains_key(&cart) && view.peers.contains_key(&"east".parse().unwrap())
+    })
+    .await;
+    let epoch = west.running().core.facts().epoch;
+    west.kill();
+    until(&follower, "frozen", |view| view.frozen_since.is_some()).await;
+    std::fs::remove_file(west.state_dir().join("state.redb")).unwrap();
+    west.restart().await;
+    // A controller publishes anew on each connection.
+    west.publish(exports("w1", &["10.244.1.5"])).await;
+
+    let after = until(&west, "leads again", |view| {
+        view.exports.contains_key(&cart) && view.peers.contains_key(&"east".parse().unwrap())
+    })
+    .await;
+    assert_eq!(after.exports[&cart].vip, before.exports[&cart].vip);
+    assert_eq!(after.exports[&cart].ports, before.exports[&cart].ports);
+    assert_eq!(after.seed, before.seed);
+    let east_id = "east".parse().unwrap();
+    assert_eq!(after.peers[&east_id].number, before.peers[&east_id].number);
+    assert_eq!(
+        after.peers[&east_id].mappings,
+        before.peers[&east_id].mappings
+    );
+    assert!(west.running().core.facts().epoch > epoch);
+    // East never saw it go.
+    let now = east.running().core.view();
+    assert_eq!(now.imports[&cart].shares, there.imports[&cart].shares);
     follower.stop().await;
     west.stop().await;
     east.stop().await;
