@@ -29,12 +29,12 @@ use tonic::transport::{Channel, Server};
 use crate::admin::{AdminService, CertificateService};
 use crate::api::{self, LocalService, SocketFile, StatusService};
 use crate::config::Config;
-use crate::follow::{self, Leads};
+use crate::follow;
 use crate::join::link::Joining;
 use crate::store::Store;
 use crate::transport::{Link, Transport, WINDOW, channel_over};
 
-use self::core::{Engine, Shown};
+use self::core::{Driver, Shown};
 use self::sessions::Sessions;
 
 pub use self::clock::{Clock, random_u64, wall_clock};
@@ -48,6 +48,8 @@ const REPORTS: usize = 256;
 /// How often a caller of the local service must show that it is there: a follower that is cut off must not hold up
 /// the leader.
 const ALIVE: Duration = Duration::from_secs(1);
+/// Calls at one time on one connection of the local service: a watch, a report, a question, and room.
+const CALLS: u32 = 16;
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -145,7 +147,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let core = Core::new(inputs, watched.view, watched.facts, watched.trust);
     let mut tasks = JoinSet::new();
 
-    let engine = Engine::restore(
+    let driver = Driver::restore(
         Arc::clone(&config),
         Arc::clone(&keys),
         store,
@@ -157,17 +159,12 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     transport.serve_with(tls)?;
     let sessions = Sessions::new(core.clone(), keys.tls.clone());
     let joining = Joining::new(core.clone(), Arc::clone(&config), Arc::clone(&keys));
-    tasks.spawn(engine.run(received));
+    tasks.spawn(driver.run(received));
     serve_peers(&mut tasks, &transport, &sessions, &joining);
     let dial = dial::run(core.clone(), transport.clone(), sessions, watched.targets);
     tasks.spawn(dial);
 
-    let leads = Leads::new(
-        config.leader_name().clone(),
-        config.name.clone(),
-        watched.lead,
-    );
-    let routes = routes(&config, &keys, &core, &transport, leads);
+    let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
     if let (false, Some(address)) = (config.is_leader(), config.leader_address.clone()) {
         let (core, tls) = (core.clone(), keys.tls.clone());
@@ -205,7 +202,6 @@ struct Watched {
     view: watch::Receiver<Arc<causeway_proto::model::View>>,
     facts: watch::Receiver<Arc<crate::status::Facts>>,
     trust: watch::Receiver<Arc<causeway_proto::model::TrustState>>,
-    lead: watch::Receiver<Arc<follow::Lead>>,
     hello: watch::Receiver<Arc<FollowHello>>,
     targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
     reports: mpsc::Receiver<causeway_proto::model::Report>,
@@ -224,10 +220,9 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
         allocations: None,
         trust: None,
     };
-    let (view, view_seen) = watch::channel(Arc::new(core::empty_view(config, instance)));
+    let (view, view_seen) = watch::channel(Arc::new(core::nothing_seen(config, instance)));
     let (facts, facts_seen) = watch::channel(Arc::default());
     let (trust, trust_seen) = watch::channel(Arc::default());
-    let (lead, lead_seen) = watch::channel(Arc::default());
     let (hello, hello_seen) = watch::channel(Arc::new(hello));
     let (targets, targets_seen) = watch::channel(Arc::default());
     let (reports, reports_seen) = mpsc::channel(REPORTS);
@@ -235,7 +230,6 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
         view,
         facts,
         trust,
-        lead,
         hello,
         targets,
         reports,
@@ -244,7 +238,6 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
         view: view_seen,
         facts: facts_seen,
         trust: trust_seen,
-        lead: lead_seen,
         hello: hello_seen,
         targets: targets_seen,
         reports: reports_seen,
@@ -301,19 +294,15 @@ fn serve_peers(
     });
 }
 
-fn routes(
-    config: &Arc<Config>,
-    keys: &Arc<OwnKeys>,
-    core: &Core,
-    transport: &Transport,
-    leads: Leads,
-) -> Routes {
+fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Transport) -> Routes {
     let certificates = Arc::new(CertificateService::new(
         core.clone(),
         Arc::clone(config),
         Arc::clone(keys),
     ));
-    let local = LocalService::new(core.clone(), config.cluster.clone(), certificates, leads);
+    let leader = config.leader_name().clone();
+    let follows = (!config.is_leader()).then_some(leader);
+    let local = LocalService::new(core.clone(), config.cluster.clone(), certificates, follows);
     let local = pb::local::local_server::LocalServer::new(local)
         .max_decoding_message_size(VIEW_BYTES)
         .max_encoding_message_size(VIEW_BYTES);
@@ -369,6 +358,8 @@ async fn serve_local(
             .initial_connection_window_size(WINDOW)
             .http2_keepalive_interval(Some(ALIVE))
             .http2_keepalive_timeout(Some(ALIVE * 2))
+            .max_concurrent_streams(CALLS)
+            .layer(api::Bounds)
     };
     let unix = builder()
         .add_routes(routes.clone())

@@ -1,16 +1,12 @@
 //! Shell: what the leader alone writes, on its way to the other gateways of the cluster: always the whole of what
 //! changed, acknowledged once the follower has it on disk.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_certs::tls::Tls;
 use causeway_proto::limits::VIEW_BYTES;
-use causeway_proto::model::{
-    Allocations, CatalogDelta, FollowHello, FollowRequest, FollowState, GatewayName, NodeName,
-    Publication, Report, TrustState,
-};
+use causeway_proto::model::{FollowHello, FollowRequest, FollowState, GatewayName, Report};
 use causeway_proto::wire::pb::local as pb;
 use futures::StreamExt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,114 +23,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between two attempts to reach the leader.
 const AGAIN_MS: u64 = 500;
 
-/// What the leader writes, as far as it is known here; pieces that did not change are the same `Arc`.
-#[derive(Debug, Clone, Default)]
-pub struct Lead {
-    /// `None` on a follower.
-    pub leader: Option<GatewayName>,
-    /// The leader's epoch.
-    pub epoch: u64,
-    /// What the controller published last.
-    pub publication: Option<Arc<Publication>>,
-    /// The newest, which may wait for acknowledgement.
-    pub allocations: Arc<Allocations>,
-    /// Who is trusted.
-    pub trust: Arc<TrustState>,
-    /// The own catalog, whole.
-    pub catalog: Option<Arc<CatalogDelta>>,
-    /// Newest report of each node.
-    pub reports: Arc<BTreeMap<NodeName, Report>>,
-    /// All gateways and their nodes.
-    pub gateways: BTreeMap<GatewayName, NodeName>,
-}
-
-/// Where followers' streams read it.
-#[derive(Debug, Clone)]
-pub struct Leads {
-    /// The gateway that leads, by configuration.
-    leader: GatewayName,
-    own: GatewayName,
-    state: watch::Receiver<Arc<Lead>>,
-}
-
-impl Leads {
-    /// Of this gateway, `own`.
-    #[must_use]
-    pub fn new(leader: GatewayName, own: GatewayName, state: watch::Receiver<Arc<Lead>>) -> Self {
-        Self { leader, own, state }
-    }
-
-    /// The leader, if this gateway is not.
-    #[must_use]
-    pub fn other_leader(&self) -> Option<&GatewayName> {
-        (self.leader != self.own).then_some(&self.leader)
-    }
-}
-
-/// What of a `Lead` a follower has been told.
-#[derive(Default)]
-struct Told {
-    sequence: u64,
-    last: Lead,
-    first: bool,
-    /// Stamps of allocations that wait for an acknowledgement, by sequence.
-    sent: BTreeMap<u64, (u64, u64)>,
-}
-
-impl Told {
-    /// The next state to send; its empty form is a sign of life.
-    fn next(&mut self, leader: &GatewayName, lead: &Lead) -> FollowState {
-        let first = !std::mem::replace(&mut self.first, true);
-        let old = &self.last;
-        let changed = |a: &Option<Arc<_>>, b: &Option<Arc<_>>| match (a, b) {
-            (Some(a), Some(b)) => !Arc::ptr_eq(a, b),
-            (None, Some(_)) => true,
-            _ => false,
-        };
-        let publication = if changed(&old.publication, &lead.publication) {
-            lead.publication.as_deref().cloned()
-        } else {
-            None
-        };
-        let catalog = match (&old.catalog, &lead.catalog) {
-            (Some(a), Some(b)) if Arc::ptr_eq(a, b) => None,
-            (_, new) => new.as_deref().cloned(),
-        };
-        let allocations = first || !Arc::ptr_eq(&old.allocations, &lead.allocations);
-        let trust = first || !Arc::ptr_eq(&old.trust, &lead.trust);
-        let reports = lead.reports.iter();
-        let reports = reports.filter(|(node, report)| old.reports.get(node) != Some(report));
-        self.sequence += 1;
-        let state = FollowState {
-            sequence: self.sequence,
-            leader: leader.clone(),
-            epoch: lead.epoch,
-            time: wall_clock(),
-            publication,
-            allocations: allocations.then(|| (*lead.allocations).clone()),
-            trust: trust.then(|| (*lead.trust).clone()),
-            catalog,
-            reports: reports.map(|(_, report)| report.clone()).collect(),
-            gateways: lead.gateways.clone(),
-        };
-        let stamp = (lead.allocations.epoch, lead.allocations.version);
-        self.sent.insert(self.sequence, stamp);
-        self.last = lead.clone();
-        state
-    }
-
-    /// What is on the follower's disk by this acknowledgement.
-    fn acknowledged(&mut self, sequence: u64) -> Option<(u64, u64)> {
-        let stamp = self.sent.get(&sequence).copied();
-        self.sent.retain(|sent, _| *sent > sequence);
-        stamp
-    }
-}
-
 /// Serves one follower until it goes. `name` is the one in its certificate.
 pub async fn serve(
     core: Core,
-    mut leads: Leads,
     name: Option<GatewayName>,
     mut requests: Streaming<pb::FollowRequest>,
     replies: mpsc::Sender<Result<pb::FollowReply, Status>>,
@@ -146,18 +37,17 @@ pub async fn serve(
             return;
         }
     };
-    let gateway = hello.gateway.clone();
+    let (gateway, instance) = (hello.gateway.clone(), hello.instance);
     tracing::info!(follower = %gateway, "follows");
-    core.tell(Input::Follower(Box::new(hello))).await;
-    let mut told = Told::default();
+    let (states, mut news) = mpsc::channel(1);
+    core.tell(Input::Follower(Box::new(hello), states)).await;
     let mut tick = tokio::time::interval(TICK);
+    let mut last = None;
     loop {
-        tokio::select! {
+        let state = tokio::select! {
             received = requests.next() => match received.map(|r| r.map(FollowRequest::try_from)) {
                 Some(Ok(Ok(FollowRequest::Ack(sequence)))) => {
-                    if let Some(stamp) = told.acknowledged(sequence) {
-                        core.tell(Input::FollowerAck(gateway.clone(), stamp)).await;
-                    }
+                    core.tell(Input::FollowerAck(gateway.clone(), sequence)).await;
                     continue;
                 }
                 Some(Ok(Ok(FollowRequest::Report(report)))) => {
@@ -167,17 +57,40 @@ pub async fn serve(
                 Some(Ok(Ok(FollowRequest::Hello(_)))) => continue,
                 _ => break,
             },
-            changed = leads.state.changed() => if changed.is_err() { break },
-            _ = tick.tick() => {}
-        }
-        let lead = leads.state.borrow_and_update().clone();
-        let state = told.next(&leads.own, &lead);
+            state = news.recv() => match state {
+                Some(state) => {
+                    last = Some(sign_of_life(&state));
+                    state
+                }
+                None => break,
+            },
+            _ = tick.tick() => match last.clone() {
+                Some(state) => FollowState { time: wall_clock(), ..state },
+                None => continue,
+            },
+        };
         if replies.send(Ok((&state).into())).await.is_err() {
             break;
         }
     }
     tracing::info!(follower = %gateway, "no longer follows");
-    core.tell(Input::FollowerGone(gateway)).await;
+    core.tell(Input::FollowerGone(gateway, instance)).await;
+}
+
+/// A state that changes nothing.
+fn sign_of_life(state: &FollowState) -> FollowState {
+    FollowState {
+        sequence: 0,
+        leader: state.leader.clone(),
+        epoch: state.epoch,
+        time: state.time,
+        publication: None,
+        allocations: None,
+        trust: None,
+        catalog: None,
+        reports: Vec::new(),
+        gateways: state.gateways.clone(),
+    }
 }
 
 async fn hello(
@@ -246,7 +159,7 @@ async fn follow(
                 if !core.tell(Input::Followed(Box::new(state), done)).await {
                     return Ok(());
                 }
-                if kept.await.unwrap_or(false) {
+                if kept.await.unwrap_or(false) && sequence > 0 {
                     let ack = FollowRequest::Ack(sequence);
                     requests.send(pb::FollowRequest::from(&ack)).await?;
                 }
@@ -257,36 +170,5 @@ async fn follow(
                 let _ = requests.try_send(pb::FollowRequest::from(&report));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_changed_is_sent_again() {
-        let leader: GatewayName = "w1".parse().unwrap();
-        let mut told = Told::default();
-        let mut lead = Lead {
-            epoch: 4,
-            ..Lead::default()
-        };
-        let first = told.next(&leader, &lead);
-        assert!(first.allocations.is_some() && first.trust.is_some());
-        assert!(first.publication.is_none() && first.catalog.is_none());
-        let life = told.next(&leader, &lead);
-        assert!(life.allocations.is_none() && life.trust.is_none());
-        lead.allocations = Arc::new(Allocations {
-            epoch: 4,
-            version: 2,
-            ..Allocations::default()
-        });
-        lead.publication = Some(Arc::default());
-        let change = told.next(&leader, &lead);
-        assert!(change.allocations.is_some() && change.publication.is_some());
-        assert!(change.trust.is_none());
-        assert_eq!(told.acknowledged(change.sequence), Some((4, 2)));
-        assert_eq!(told.acknowledged(change.sequence), None);
     }
 }

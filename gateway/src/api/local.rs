@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use causeway_certs::name::{Call, Caller, Role, Scope};
-use causeway_proto::model::{ClusterId, Exports, Publication, Report, View, WatchScope};
+use causeway_proto::model::{
+    ClusterId, Exports, GatewayName, Publication, Report, View, WatchScope,
+};
 use causeway_proto::wire::pb::local as pb;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -38,20 +40,26 @@ pub struct LocalService {
     core: Core,
     own: ClusterId,
     signer: Arc<dyn Signer>,
-    leads: follow::Leads,
+    /// The leader, where this gateway is not.
+    follows: Option<GatewayName>,
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl LocalService {
-    /// For one cluster; `leads` is what followers are shown.
+    /// For one cluster; `follows` is the leader where this gateway is not.
     #[must_use]
-    pub fn new(core: Core, own: ClusterId, signer: Arc<dyn Signer>, leads: follow::Leads) -> Self {
+    pub fn new(
+        core: Core,
+        own: ClusterId,
+        signer: Arc<dyn Signer>,
+        follows: Option<GatewayName>,
+    ) -> Self {
         Self {
             core,
             own,
             signer,
-            leads,
+            follows,
         }
     }
 }
@@ -67,7 +75,7 @@ impl pb::local_server::Local for LocalService {
         request: Request<Streaming<pb::PublishRequest>>,
     ) -> Result<Response<Self::PublishStream>, Status> {
         check(&request, &self.own, &Call::Publish)?;
-        if let Some(leader) = self.leads.other_leader() {
+        if let Some(leader) = &self.follows {
             let message = format!("this gateway follows {leader}; publish there");
             return Err(Status::failed_precondition(message));
         }
@@ -81,7 +89,7 @@ impl pb::local_server::Local for LocalService {
         request: Request<Streaming<pb::FollowRequest>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let calling = check(&request, &self.own, &Call::Follow)?;
-        if let Some(leader) = self.leads.other_leader() {
+        if let Some(leader) = &self.follows {
             let message = format!("this gateway is not the leader, {leader} is");
             return Err(Status::failed_precondition(message));
         }
@@ -93,14 +101,8 @@ impl pb::local_server::Local for LocalService {
             _ => None,
         };
         let (replies, answers) = mpsc::channel(WAITING);
-        let (core, leads) = (self.core.clone(), self.leads.clone());
-        tokio::spawn(follow::serve(
-            core,
-            leads,
-            name,
-            request.into_inner(),
-            replies,
-        ));
+        let core = self.core.clone();
+        tokio::spawn(follow::serve(core, name, request.into_inner(), replies));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
@@ -119,17 +121,7 @@ impl pb::local_server::Local for LocalService {
         let replies = views
             .map(move |view| view_reply(&view, &asked))
             .filter_map(|reply| async move { reply });
-        // A View that says the same is not sent twice.
-        let mut last: Option<pb::WatchReply> = None;
-        let changed = replies.filter_map(move |reply| {
-            let same = last.as_ref().is_some_and(|l| same_view(l, &reply));
-            let out = (!same).then(|| {
-                last = Some(reply.clone());
-                Ok(reply)
-            });
-            async move { out }
-        });
-        Ok(Response::new(Box::pin(changed)))
+        Ok(Response::new(Box::pin(replies.map(Ok))))
     }
 
     async fn report(
@@ -231,15 +223,4 @@ fn view_reply(view: &View, asked: &WatchScope) -> Option<pb::WatchReply> {
     Some(pb::WatchReply {
         view: Some((&scope(view, asked)).into()),
     })
-}
-
-fn same_view(a: &pb::WatchReply, b: &pb::WatchReply) -> bool {
-    match (&a.view, &b.view) {
-        (Some(a), Some(b)) => {
-            let mut b = b.clone();
-            b.revision.clone_from(&a.revision);
-            *a == b
-        }
-        _ => false,
-    }
 }

@@ -1,9 +1,8 @@
-//! Shell: the one task that owns what this gateway knows. It takes inputs, lets the pure modules decide, writes
-//! what must outlive the process before it tells anybody, and shows the newest View. Everything else in the
-//! process sends to it or reads what it shows.
+//! Shell: the one task that owns what this gateway knows. It tells the pure [`Gateway`] what happened, writes what
+//! must outlive the process before it goes on, sends what sessions want sent, and shows the newest View.
+//! Everything else in the process sends to it or reads what it shows.
 
 mod disk;
-mod leader;
 mod sessions;
 mod show;
 
@@ -11,32 +10,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_certs::catalog_key::verify_catalog;
 use causeway_proto::model::{
-    ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, NodeName, Problem,
-    Publication, Report, Revision, Timestamp, TrustBundle, TrustState, View,
+    ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Publication, Report,
+    Revision, Timestamp, TrustBundle, TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::clock::Clock;
+use super::clock::{Clock, random};
 use super::dial::Target;
-use super::handle::{Input, NotLeader, Published, SessionId};
+use super::handle::{Input, Left, NotLeader, Published, SessionId, TrustChange};
 use super::own::OwnKeys;
-use crate::allot;
-use crate::catalog::{Catalog, Keys};
-use crate::config::Config;
-use crate::follow::Lead;
-use crate::now::{ClockWatch, Now};
+use crate::allot::Pools;
+use crate::catalog::Keys;
+use crate::config::{Config, Encrypt};
+use crate::engine::{Command, Gateway, Restored, Settings};
+use crate::now::Now;
 use crate::status;
-use crate::store::Store;
+use crate::store::{Changes, Store};
 
 use sessions::Live;
-pub(crate) use show::empty_view;
 
 /// Inputs that are taken together before anything is decided on them.
 const TOGETHER: usize = 256;
 /// Nothing waits longer than this for a look at the clock.
 const LOOK_MS: u64 = 1_000;
+/// Writes of one round: allocations that came into force may lead to others once or twice, not for ever.
+const WRITES: usize = 8;
+/// What a Bye at shutdown asks peers to bear.
+const RESTART_LEASE_MS: u64 = 30_000;
 
 /// What the core shows.
 pub struct Shown {
@@ -46,8 +47,6 @@ pub struct Shown {
     pub facts: watch::Sender<Arc<status::Facts>>,
     /// Who is trusted.
     pub trust: watch::Sender<Arc<TrustState>>,
-    /// What followers get.
-    pub lead: watch::Sender<Arc<Lead>>,
     /// What this gateway says first when it follows.
     pub hello: watch::Sender<Arc<FollowHello>>,
     /// Gateways to dial.
@@ -56,53 +55,27 @@ pub struct Shown {
     pub reports: mpsc::Sender<Report>,
 }
 
-/// What waits for the next round.
-#[derive(Default)]
-struct Due {
-    /// Something that the View, an allotment or a revision is made of.
-    content: bool,
-    /// Shown facts.
-    facts: bool,
-    trust: bool,
-    publication: bool,
-    gateways: bool,
-    own: bool,
-    peers: BTreeSet<ClusterId>,
+/// One follower's connection.
+struct Following {
+    instance: u64,
+    states: mpsc::Sender<FollowState>,
 }
 
-/// A gateway of this cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Gateway {
-    node: NodeName,
-    address: GatewayAddress,
-    /// Since when it is gone, on the monotonic clock; `None`: it follows, or is this one.
-    gone: Option<u64>,
-}
+type Publishing = oneshot::Sender<Result<Published, NotLeader>>;
+type Trusting = oneshot::Sender<Result<bool, NotLeader>>;
 
-/// Everything that this gateway knows.
-pub struct Engine {
+/// The gateway and what it acts through.
+pub struct Driver {
     config: Arc<Config>,
     keys: Arc<OwnKeys>,
     store: Arc<Store>,
     shown: Shown,
     clock: Clock,
-    watch: ClockWatch,
-    instance: u64,
     started: Timestamp,
+    gateway: Gateway,
 
-    catalog: Catalog,
-    publication: Option<Arc<Publication>>,
-    allocations: allot::Ledger,
-    allot_problems: Vec<Problem>,
-    cut_problems: Vec<Problem>,
-    disk_problem: Option<Problem>,
-    trust: Arc<TrustState>,
-    gateways: BTreeMap<GatewayName, Gateway>,
-    reports: Arc<BTreeMap<NodeName, Report>>,
-    epoch: u64,
-    frozen_since: Option<Timestamp>,
-
-    sessions: BTreeMap<SessionId, Live>,
+    live: BTreeMap<SessionId, Live>,
+    followers: BTreeMap<GatewayName, Following>,
     /// The gateway behind an address that we dialled.
     known: BTreeMap<Target, GatewayName>,
     /// Peers that are not dialled before this, on the monotonic clock.
@@ -110,39 +83,52 @@ pub struct Engine {
     acknowledged: BTreeMap<ClusterId, Revision>,
     errors: BTreeMap<ClusterId, (Timestamp, String)>,
 
-    views: u64,
-    last: Option<View>,
-    due: Due,
-    /// When catalogs are written next.
-    write_at: Option<u64>,
-    publishers: Vec<oneshot::Sender<Result<Published, NotLeader>>>,
-    trusters: Vec<(oneshot::Sender<Result<bool, NotLeader>>, bool)>,
+    /// Must be on disk before anybody is told, with the stamp of the allocations in it.
+    urgent: Changes,
+    stamp: Option<(u64, u64)>,
+    /// Catalogs, which may be asked for again.
+    lazy: Changes,
+    write_lazy_at: Option<u64>,
+    publishers: Vec<Publishing>,
+    trusters: Vec<(Trusting, bool)>,
     followed: Vec<oneshot::Sender<bool>>,
     stopping: bool,
 }
 
-/// Keys as the catalog wants them.
-struct Signing<'a> {
-    keys: &'a OwnKeys,
-    trust: &'a TrustState,
+/// What the pure gateway is told by the configuration.
+fn settings(config: &Config, instance: u64) -> Settings {
+    let peers = config.peers.iter();
+    let plain = peers.map(|(id, _)| (id.clone(), config.encryption_with(id) == Encrypt::Off));
+    let native = config.peers.iter();
+    Settings {
+        cluster: config.cluster.clone(),
+        cluster_set: config.clusterset.clone(),
+        gateway: config.name.clone(),
+        node: config.node.clone(),
+        address: GatewayAddress {
+            session: config.advertise.session.clone(),
+            tunnel: config.advertise.tunnel,
+        },
+        leader: config.leader_name().clone(),
+        instance,
+        random: random(),
+        plain_default: config.encryption == Encrypt::Off,
+        plain: plain.collect(),
+        pools: Pools {
+            vips: config.pools.vips.clone(),
+            mappings: config.pools.mappings.clone(),
+            own: Vec::new(),
+            native: native
+                .map(|(id, p)| (id.clone(), p.native.clone()))
+                .collect(),
+        },
+        pod_prefixes: config.pod_prefixes.clone(),
+        tunnel_port: config.tunnel_port,
+        seed: config.seed.map(|seed| seed.0),
+    }
 }
 
-impl Keys for Signing<'_> {
-    fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.keys.sign(bytes)
-    }
-
-    fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool {
-        let own = self.keys.own_bundle(self.trust);
-        let Some(bundle) = bundle.or(own.as_ref()) else {
-            return false;
-        };
-        let set = self.keys.cluster_set();
-        verify_catalog(bundle, set, &bundle.cluster, bytes, signature).is_ok()
-    }
-}
-
-impl Engine {
+impl Driver {
     /// With what the disk has kept.
     ///
     /// # Errors
@@ -156,62 +142,40 @@ impl Engine {
         instance: u64,
     ) -> Result<Self, anyhow::Error> {
         let now = clock.now();
-        let mut engine = Self {
-            catalog: Catalog::new(config.cluster.clone()),
-            publication: None,
-            allocations: allot::Ledger::default(),
-            allot_problems: Vec::new(),
-            cut_problems: Vec::new(),
-            disk_problem: None,
-            trust: Arc::default(),
-            gateways: BTreeMap::new(),
-            reports: Arc::default(),
-            epoch: 0,
-            frozen_since: (!config.is_leader()).then_some(now.wall),
-            sessions: BTreeMap::new(),
-            known: BTreeMap::new(),
-            hold: BTreeMap::new(),
-            acknowledged: BTreeMap::new(),
-            errors: BTreeMap::new(),
-            views: 0,
-            last: None,
-            due: Due {
-                content: true,
-                trust: true,
-                ..Due::default()
-            },
-            write_at: None,
-            publishers: Vec::new(),
-            trusters: Vec::new(),
-            followed: Vec::new(),
-            stopping: false,
-            started: now.wall,
-            watch: ClockWatch::default(),
+        let mut restored = disk::load(&store)?;
+        // Followers check this cluster's own catalog by its own bundle, which the leader puts beside the others.
+        let mut trust = restored.trust.take().unwrap_or_default();
+        if let Some(own) = keys.issued_bundle() {
+            trust.bundles.insert(config.cluster.clone(), own);
+        }
+        keys.trust_is(&trust);
+        shown.trust.send_replace(Arc::new(trust.clone()));
+        restored.trust = Some(trust);
+        let settings = settings(&config, instance);
+        let gateway = Gateway::new(settings, restored, Box::new(Arc::clone(&keys)), now);
+        Ok(Self {
             config,
             keys,
             store,
             shown,
             clock,
-            instance,
-        };
-        engine.load(now)?;
-        let this = Gateway {
-            node: engine.config.node.clone(),
-            address: engine.own_address(),
-            gone: None,
-        };
-        engine.gateways.insert(engine.config.name.clone(), this);
-        if engine.config.is_leader() {
-            engine.lead(now);
-        }
-        Ok(engine)
-    }
-
-    fn own_address(&self) -> GatewayAddress {
-        GatewayAddress {
-            session: self.config.advertise.session.clone(),
-            tunnel: self.config.advertise.tunnel,
-        }
+            started: now.wall,
+            gateway,
+            live: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            known: BTreeMap::new(),
+            hold: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            urgent: Changes::new(),
+            stamp: None,
+            lazy: Changes::new(),
+            write_lazy_at: None,
+            publishers: Vec::new(),
+            trusters: Vec::new(),
+            followed: Vec::new(),
+            stopping: false,
+        })
     }
 
     fn not_leader(&self) -> NotLeader {
@@ -227,8 +191,8 @@ impl Engine {
                 return;
             }
             let wait = self.poll_timeout(now).saturating_sub(now.mono_ms).max(1);
-            let wait = Duration::from_millis(wait);
-            match tokio::time::timeout(wait, inputs.recv()).await {
+            let received = tokio::time::timeout(Duration::from_millis(wait), inputs.recv()).await;
+            match received {
                 Ok(Some(input)) => self.handle(input),
                 Ok(None) => return,
                 Err(_) => continue,
@@ -245,210 +209,193 @@ impl Engine {
     fn handle(&mut self, input: Input) {
         let now = self.clock.now();
         match input {
-            Input::Publish(publication, reply) => self.published(*publication, reply),
-            Input::Report(report) => self.reported(*report, now),
-            Input::Trust(change, reply) => {
-                if !self.config.is_leader() {
-                    let _ = reply.send(Err(self.not_leader()));
-                    return;
+            Input::Publish(publication, reply) => self.publish(*publication, reply),
+            Input::Report(report) => {
+                if !self.gateway.is_leader() {
+                    // A leader that is away hears the next one.
+                    let _ = self.shown.reports.try_send((*report).clone());
                 }
-                let mut next = (*self.trust).clone();
-                let changed = change(&mut next, now.wall);
-                if changed {
-                    self.trust_is(next);
-                }
-                self.trusters.push((reply, changed));
+                self.gateway.report(*report, now);
             }
+            Input::Trust(change, reply) => self.change_trust(change, reply, now),
             Input::Opened(opened) => self.opened(opened, now),
             Input::Frame(id, frame) => self.frame(id, *frame, now),
-            Input::Malformed(id, why) => self.malformed(id, &why, now),
-            Input::Expired(id) => self.expired(id, now),
-            Input::Closed(id, why) => self.closed(id, &why, now),
+            Input::Malformed(id, why) => self.gateway.handle_garbage(id, &why, now),
+            Input::Expired(id) => self.gateway.expire_session(id, now),
+            Input::Closed(id, why) => self.gateway.handle_lost(id, &why, now),
             Input::DialFailed(cluster, why) => {
                 self.errors.insert(cluster, (now.wall, why));
-                self.due.facts = true;
             }
-            Input::Follower(hello) => self.follower(*hello),
-            Input::FollowerAck(_, (epoch, version)) => {
-                self.due.content |= self.allocations.ack_elsewhere(epoch, version);
+            Input::Follower(hello, states) => {
+                let instance = hello.instance;
+                let following = Following { instance, states };
+                self.followers.insert(hello.gateway.clone(), following);
+                self.gateway.follower_up(*hello, now);
             }
-            Input::FollowerGone(name) => {
-                self.due.content |= self.allocations.follower(&name, false);
-                if let Some(gateway) = self.gateways.get_mut(&name) {
-                    gateway.gone = Some(now.mono_ms);
+            Input::FollowerAck(name, sequence) => self.gateway.follower_ack(&name, sequence),
+            Input::FollowerGone(name, instance) => {
+                self.gateway.follower_down(&name, instance, now);
+                let same = |f: &Following| f.instance == instance;
+                if self.followers.get(&name).is_some_and(same) {
+                    self.followers.remove(&name);
                 }
             }
-            Input::Followed(state, done) => self.followed(*state, done),
-            Input::LeaderLost => {
-                if self.frozen_since.is_none() {
-                    tracing::warn!(leader = %self.config.leader_name(), "leader lost: frozen");
-                    self.frozen_since = Some(now.wall);
-                    self.due.content = true;
-                }
-            }
+            Input::Followed(state, done) => self.follow(*state, done, now),
+            Input::LeaderLost => self.gateway.leader_link(false, now),
             Input::Leave(reply) => self.leave(reply, now),
             Input::Stop(done) => {
-                self.say_goodbye();
+                self.gateway.shutdown(RESTART_LEASE_MS, now);
                 self.stopping = true;
+                self.flush(now);
                 let _ = done.send(());
             }
         }
     }
 
-    /// Any change of who is trusted.
-    fn trust_is(&mut self, mut next: TrustState) {
-        next.version = next.version.max(self.trust.version.saturating_add(1));
-        self.trust = Arc::new(next);
-        self.due.trust = true;
-        self.due.content = true;
-    }
-
-    fn reported(&mut self, report: Report, now: Now) {
-        if !self.config.is_leader() {
-            // A leader that is away hears the next one.
-            let _ = self.shown.reports.try_send(report.clone());
-        }
-        self.heard_packets(&report, now);
-        Arc::make_mut(&mut self.reports).insert(report.node.clone(), report);
-        self.due.facts = true;
-    }
-
-    /// The second evidence of life.
-    fn heard_packets(&mut self, report: &Report, now: Now) {
-        for (cluster, heard) in &report.heard {
-            if let Some(peer) = self.catalog.peer_mut(cluster) {
-                peer.life.packet(report.time.since(*heard), now);
-            }
+    fn publish(&mut self, publication: Publication, reply: Publishing) {
+        if self.gateway.publish(publication) {
+            self.publishers.push(reply);
+        } else {
+            let _ = reply.send(Err(self.not_leader()));
         }
     }
 
-    /// From the leader: what came replaces what was.
-    fn followed(&mut self, state: FollowState, done: oneshot::Sender<bool>) {
-        let now = self.clock.now();
-        if self.config.is_leader() || state.epoch < self.epoch {
-            let _ = done.send(false);
+    fn change_trust(&mut self, change: TrustChange, reply: Trusting, now: Now) {
+        if !self.gateway.is_leader() {
+            let _ = reply.send(Err(self.not_leader()));
             return;
         }
-        if self.frozen_since.take().is_some() {
-            tracing::info!(leader = %state.leader, epoch = state.epoch, "follows the leader");
-            self.due.content = true;
+        let mut next = self.gateway.trust().clone();
+        let changed = change(&mut next, now.wall);
+        if changed {
+            self.gateway.set_trust(next, now);
         }
-        self.epoch = state.epoch;
-        let mut kept = false;
-        if let Some(trust) = state.trust {
-            if trust != *self.trust {
-                self.trust = Arc::new(trust);
-                self.due.trust = true;
-                kept = true;
+        self.trusters.push((reply, changed));
+    }
+
+    fn follow(&mut self, state: FollowState, done: oneshot::Sender<bool>, now: Now) {
+        self.gateway.leader_link(true, now);
+        if let Some(trust) = &state.trust {
+            // What comes with it is checked by it.
+            self.keys.trust_is(trust);
+        }
+        if self.gateway.follow(state, now) {
+            self.followed.push(done);
+        } else {
+            let _ = done.send(false);
+        }
+    }
+
+    fn leave(&mut self, reply: oneshot::Sender<Result<Left, NotLeader>>, now: Now) {
+        if !self.gateway.is_leader() {
+            let _ = reply.send(Err(self.not_leader()));
+            return;
+        }
+        let up = self.gateway.sessions().filter(|(_, s)| s.is_up());
+        let told: BTreeSet<ClusterId> = up.map(|(_, s)| s.cluster().clone()).collect();
+        let members = self.gateway.members();
+        let not_told = members.difference(&told).cloned().collect();
+        self.gateway.leave(None, now);
+        let mut next = self.gateway.trust().clone();
+        next.bundles.retain(|id, _| *id == self.config.cluster);
+        self.gateway.set_trust(next, now);
+        self.flush(now);
+        let _ = reply.send(Ok((told.into_iter().collect(), not_told)));
+    }
+
+    /// Decides and shows what the inputs have changed. What must be on disk first is written in between.
+    async fn settle(&mut self, now: Now) {
+        self.gateway.handle_timeout(now);
+        self.gateway.settle(now);
+        self.commands(now);
+        for _ in 0..WRITES {
+            if self.urgent.is_empty() || !self.write_urgent().await {
+                break;
+            }
+            self.gateway.settle(now);
+            self.commands(now);
+        }
+        self.answer_kept();
+        self.answer();
+        self.feed_followers(now);
+        self.flush(now);
+        self.show(now);
+        self.write_lazy(now).await;
+    }
+
+    fn commands(&mut self, now: Now) {
+        while let Some(command) = self.gateway.poll() {
+            match command {
+                Command::View(view) => {
+                    tracing::trace!(%view, "view");
+                    self.shown.view.send_replace(view);
+                }
+                Command::Keep(keep) => self.keep(keep),
+                Command::Closed {
+                    session,
+                    cluster,
+                    end,
+                } => self.closed(session, &cluster, &end, now),
             }
         }
-        if let Some(publication) = state.publication {
-            self.publication = Some(Arc::new(publication));
-            self.due.publication = true;
-            kept = true;
+    }
+
+    /// Publications are answered when what they need is in force.
+    fn answer(&mut self) {
+        if !self.gateway.is_settled() || !self.urgent.is_empty() {
+            return;
         }
-        if let Some(allocations) = state.allocations {
-            self.allocations = allot::Ledger::restored(allocations);
-            self.due.gateways = true;
-            kept = true;
+        let held = self.gateway.catalog().own.held();
+        for reply in self.publishers.drain(..) {
+            let _ = reply.send(Ok(Published {
+                revision: held.map(|h| h.revision).unwrap_or_default(),
+                problems: self.gateway.view().problems.clone(),
+            }));
         }
-        if let Some(whole) = state.catalog {
-            let signing = Signing {
-                keys: &self.keys,
-                trust: &self.trust,
-            };
-            match self.catalog.own.take(&whole, &signing) {
-                Ok(taken) => self.due.own |= taken,
-                Err(refusal) => {
-                    tracing::error!(reason = %refusal.message, "the leader's catalog is refused");
+    }
+
+    fn feed_followers(&mut self, now: Now) {
+        for (name, following) in &self.followers {
+            if let Ok(place) = following.states.try_reserve() {
+                if let Some(state) = self.gateway.poll_follow(name, now) {
+                    place.send(state);
                 }
             }
         }
-        self.learn_gateways(&state.gateways);
-        for report in state.reports {
-            if report.node != self.config.node {
-                self.heard_packets(&report, now);
-                Arc::make_mut(&mut self.reports).insert(report.node.clone(), report);
-                self.due.facts = true;
-            }
-        }
-        self.due.content |= kept;
-        self.followed.push(done);
-    }
-
-    fn learn_gateways(&mut self, named: &BTreeMap<GatewayName, NodeName>) {
-        let own = self.config.name.clone();
-        let before = self.gateways.len();
-        self.gateways
-            .retain(|name, _| *name == own || named.contains_key(name));
-        let mut changed = before != self.gateways.len();
-        let addresses = self
-            .catalog
-            .own
-            .content(&causeway_proto::model::PartKey::Cluster);
-        let addresses = match addresses {
-            Some(causeway_proto::model::Part::Cluster(part)) => part.gateways.clone(),
-            _ => BTreeMap::new(),
-        };
-        for (name, node) in named.iter().filter(|(name, _)| **name != own) {
-            let Some(address) = addresses.get(name).cloned() else {
-                continue;
-            };
-            let gateway = Gateway {
-                node: node.clone(),
-                address,
-                gone: None,
-            };
-            let old = self.gateways.insert(name.clone(), gateway.clone());
-            changed |= old != Some(gateway);
-        }
-        self.due.content |= changed;
-        self.due.gateways |= changed;
-    }
-
-    /// Decides and shows what the inputs have changed.
-    async fn settle(&mut self, now: Now) {
-        if self.watch.look(now) {
-            tracing::warn!("the wall clock jumped");
-            self.due.content = true;
-        }
-        if self.due.trust {
-            self.keys.trust_is(&self.trust);
-            self.members(now);
-        }
-        self.forget_gateways(now);
-        if self.config.is_leader() && self.due.content {
-            self.allot(now);
-        }
-        self.keep().await;
-        if self.config.is_leader() && self.due.content {
-            self.cut(now);
-        }
-        self.timeouts(now);
-        self.pump(now);
-        self.show(now);
-        self.answer();
-        self.keep_catalogs(now).await;
-        self.due.content = false;
     }
 
     /// When something is due by itself, on the monotonic clock.
     fn poll_timeout(&self, now: Now) -> u64 {
-        let sessions = self.sessions.values().filter_map(Live::poll_timeout);
-        let others = [
-            self.catalog.poll_timeout(now),
-            self.watch.poll_timeout(now),
-            self.write_at,
-            self.hold
-                .values()
-                .copied()
-                .filter(|at| *at > now.mono_ms)
-                .min(),
-        ];
-        sessions
+        let holds = self.hold.values().copied();
+        let blocked = self.live.values().filter_map(Live::blocked_until);
+        let others = [self.gateway.poll_timeout(now), self.write_lazy_at];
+        holds
+            .filter(|at| *at > now.mono_ms)
+            .chain(blocked)
             .chain(others.into_iter().flatten())
             .chain([now.mono_ms.saturating_add(LOOK_MS)])
             .min()
             .unwrap_or(now.mono_ms)
+    }
+}
+
+/// Before anything is known.
+pub(super) fn nothing_seen(config: &Config, instance: u64) -> View {
+    let settings = settings(config, instance);
+    let nothing = Restored::default();
+    let gateway = Gateway::new(settings, nothing, Box::new(NoKeys), Now::default());
+    View::clone(gateway.view())
+}
+
+/// Of a process that has said nothing yet.
+struct NoKeys;
+
+impl Keys for NoKeys {
+    fn sign(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn verify(&self, _: Option<&TrustBundle>, _: &[u8], _: &[u8]) -> bool {
+        false
     }
 }

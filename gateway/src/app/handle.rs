@@ -14,9 +14,7 @@ use crate::status::Facts;
 /// Inputs waiting for the core: some rounds of all sessions; senders wait beyond it.
 pub const INPUTS: usize = 1024;
 
-/// One session in this process, whoever dialled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
+pub use crate::engine::SessionId;
 
 /// A session that has come up, before its first frame.
 #[derive(Debug)]
@@ -47,6 +45,9 @@ pub struct Published {
     pub problems: Vec<Problem>,
 }
 
+/// Peers that heard a goodbye, and those whose lease must run out.
+pub type Left = (Vec<ClusterId>, Vec<ClusterId>);
+
 /// Everything that the core can be told.
 pub enum Input {
     /// By the controller, to the leader.
@@ -70,18 +71,18 @@ pub enum Input {
     Closed(SessionId, String),
     /// A gateway could not be dialled.
     DialFailed(ClusterId, String),
-    /// A follower came; the sender shows it what the leader writes.
-    Follower(Box<FollowHello>),
-    /// A follower has this on its disk: (epoch, version) of the allocations.
-    FollowerAck(GatewayName, (u64, u64)),
-    /// A follower is gone.
-    FollowerGone(GatewayName),
+    /// A follower came; what the leader writes goes into the sender.
+    Follower(Box<FollowHello>, mpsc::Sender<FollowState>),
+    /// A follower has the state of this sequence number on its disk.
+    FollowerAck(GatewayName, u64),
+    /// A follower's connection is gone, of the process of that instance.
+    FollowerGone(GatewayName, u64),
     /// From the leader; answered when it is on disk and in force.
     Followed(Box<FollowState>, oneshot::Sender<bool>),
     /// The leader is gone.
     LeaderLost,
     /// Takes leave of all peers; answered with those that have a session, then those that have none.
-    Leave(oneshot::Sender<Result<(Vec<ClusterId>, Vec<ClusterId>), NotLeader>>),
+    Leave(oneshot::Sender<Result<Left, NotLeader>>),
     /// The process stops: says Bye; answered when that is queued.
     Stop(oneshot::Sender<()>),
 }
@@ -195,7 +196,7 @@ impl Core {
     ///
     /// # Errors
     /// When this is not the leader.
-    pub async fn leave(&self) -> Result<(Vec<ClusterId>, Vec<ClusterId>), NotLeader> {
+    pub async fn leave(&self) -> Result<Left, NotLeader> {
         let (reply, answer) = oneshot::channel();
         self.tell(Input::Leave(reply)).await;
         answer.await.unwrap_or(Err(NotLeader::Stopping))

@@ -1,23 +1,23 @@
 //! Shell: this gateway's own name, keys and trust: the leader holds the cluster's CA, a follower a leaf that the
 //! leader gave it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use causeway_certs::ca::{Authority, CaError, Leaf};
+use causeway_certs::catalog_key::verify_catalog;
 use causeway_certs::enrolment::{Issued, Member, load_or_enrol};
 use causeway_certs::grant::{RENEW_RETRY_MS, renew_at};
 use causeway_certs::name::Role;
 use causeway_certs::tls::{LeafCell, Tls};
 use causeway_certs::token;
 use causeway_certs::trust::{Trust, TrustHandle};
-use causeway_proto::model::{
-    ClusterSet, Enrolment, IssuedCertificate, Timestamp, TrustBundle, TrustState,
-};
+use causeway_proto::model::{Enrolment, IssuedCertificate, Timestamp, TrustBundle, TrustState};
 use causeway_proto::wire::pb::local as pb;
 
 use super::clock::{random_u64, wall_clock};
 use super::local_channel;
+use crate::catalog::Keys;
 use crate::config::Config;
 
 /// Keys and trust of this gateway.
@@ -31,6 +31,8 @@ pub struct OwnKeys {
     /// The leader has it.
     pub authority: Option<Authority>,
     member: Option<Member>,
+    /// What stands for this cluster: the leader makes it, followers have it from the leader.
+    own_bundle: RwLock<Option<TrustBundle>>,
 }
 
 impl OwnKeys {
@@ -52,6 +54,7 @@ impl OwnKeys {
                 authorities,
                 authority: Some(authority),
                 member: None,
+                own_bundle: RwLock::default(),
                 config,
             });
         }
@@ -80,29 +83,16 @@ impl OwnKeys {
             authorities: member.home.roots()?,
             authority: None,
             member: Some(member),
+            own_bundle: RwLock::default(),
             config,
         })
     }
 
-    /// The clusterset.
+    /// What stands for this cluster, made by the leader.
     #[must_use]
-    pub fn cluster_set(&self) -> &ClusterSet {
-        &self.config.clusterset
-    }
-
-    /// Signs with the catalog key; only the leader has it.
-    #[must_use]
-    pub fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.authority.as_ref()?.catalog_key().sign(bytes).ok()
-    }
-
-    /// What stands for this cluster: the leader makes it, followers have it from the leader.
-    #[must_use]
-    pub fn own_bundle(&self, trust: &TrustState) -> Option<TrustBundle> {
-        match &self.authority {
-            Some(authority) => Some(authority.bundle(Vec::new())),
-            None => trust.bundles.get(&self.config.cluster).cloned(),
-        }
+    pub fn issued_bundle(&self) -> Option<TrustBundle> {
+        let gateways = vec![self.config.advertise.session.clone()];
+        self.authority.as_ref().map(|a| a.bundle(gateways))
     }
 
     /// When the CA ends.
@@ -120,6 +110,11 @@ impl OwnKeys {
         self.tls
             .trust
             .replace(Trust::new(cluster, set, &self.authorities, trust));
+        let own = trust.bundles.get(&self.config.cluster).cloned();
+        *self
+            .own_bundle
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = own;
     }
 
     /// Renews the leaf at two thirds of its life, for ever.
@@ -157,6 +152,24 @@ impl OwnKeys {
             issued(IssuedCertificate::try_from(reply.into_inner())?)
         });
         Ok(renewed.await?)
+    }
+}
+
+impl Keys for Arc<OwnKeys> {
+    fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.authority.as_ref()?.catalog_key().sign(bytes).ok()
+    }
+
+    fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool {
+        let own = self
+            .own_bundle
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(bundle) = bundle.or(own.as_ref()) else {
+            return false;
+        };
+        let set = &self.config.clusterset;
+        verify_catalog(bundle, set, &bundle.cluster, bytes, signature).is_ok()
     }
 }
 

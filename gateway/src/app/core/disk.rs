@@ -1,143 +1,117 @@
 //! Shell: what outlives the process. Names in the state file: `allocations`, `trust`, `publication`, `own`,
-//! `peer/ID`, `gateway/NAME`. State from the disk counts as synced, with its age.
+//! `peer/ID`. State from the disk counts as synced, with its age.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    Allocations, CatalogDelta, ClusterId, FollowHello, FollowRequest, Problem, ProblemKind,
-    Publication, TrustState,
+    Allocations, CatalogDelta, ClusterId, Problem, ProblemKind, Publication, TrustState,
 };
 use causeway_proto::wire::{Encoded, pb};
 use prost::Message as _;
 
-use super::{Engine, Gateway, Signing};
-use crate::allot;
-use crate::catalog::Applied;
+use super::Driver;
+use crate::engine::{Keep, Restored};
 use crate::now::Now;
-use crate::store::Changes;
+use crate::store::{Changes, Store, StoreError};
 
 /// Catalogs may be asked for again, so they are written at most so often.
 const CATALOGS_EVERY_MS: u64 = 1_000;
 
-/// A catalog's bytes, in a message that has them whole.
 fn catalog_bytes(whole: &CatalogDelta) -> Vec<u8> {
     pb::model::CatalogDelta::from(whole).encode_to_vec()
 }
 
-fn catalog(bytes: &[u8]) -> Option<CatalogDelta> {
-    let message = pb::model::CatalogDelta::decode(bytes).ok()?;
-    CatalogDelta::try_from(message).ok()
+fn catalog(name: &str, bytes: &[u8]) -> Option<CatalogDelta> {
+    let message = pb::model::CatalogDelta::decode(bytes);
+    let message = told(name, message)?;
+    told(name, CatalogDelta::try_from(message))
 }
 
-impl Engine {
-    /// Takes up what was kept. What cannot be read any more is told and left out; the rest stays in force.
-    pub(super) fn load(&mut self, now: Now) -> Result<(), anyhow::Error> {
-        let all = self.store.load()?;
-        let bytes = |name: &str| all.get(name).map(Vec::as_slice);
-        if let Some(trust) = bytes("trust").and_then(|b| told("trust", TrustState::from_bytes(b))) {
-            self.trust = Arc::new(trust);
+/// What cannot be read any more is told and left out; the rest stays in force.
+fn told<T, E: std::fmt::Display>(name: &str, read: Result<T, E>) -> Option<T> {
+    read.inspect_err(|error| tracing::error!(%error, name, "on disk and cannot be read"))
+        .ok()
+}
+
+/// What was kept.
+pub(super) fn load(store: &Store) -> Result<Restored, StoreError> {
+    let all = store.load()?;
+    let bytes = |name: &str| all.get(name).map(Vec::as_slice);
+    let mut restored = Restored {
+        trust: bytes("trust").and_then(|b| told("trust", TrustState::from_bytes(b))),
+        allocations: bytes("allocations")
+            .and_then(|b| told("allocations", Allocations::from_bytes(b))),
+        publication: bytes("publication")
+            .and_then(|b| told("publication", Publication::from_bytes(b))),
+        own: bytes("own").and_then(|b| catalog("own", b)),
+        ..Restored::default()
+    };
+    for (name, bytes) in &all {
+        let peer = name.strip_prefix("peer/").map(str::parse::<ClusterId>);
+        if let (Some(Ok(peer)), Some(whole)) = (peer, catalog_of_peer(name, bytes)) {
+            restored.peers.insert(peer, whole);
         }
-        let kept = bytes("allocations");
-        if let Some(kept) = kept.and_then(|b| told("allocations", Allocations::from_bytes(b))) {
-            self.epoch = kept.epoch;
-            self.allocations = allot::Ledger::restored(kept);
-        }
-        let kept = bytes("publication");
-        if let Some(kept) = kept.and_then(|b| told("publication", Publication::from_bytes(b))) {
-            self.publication = Some(Arc::new(kept));
-        }
-        self.keys.trust_is(&self.trust);
-        self.members(now);
-        let trust = Arc::clone(&self.trust);
-        let signing = Signing {
-            keys: &self.keys,
-            trust: &trust,
-        };
-        if let Some(whole) = bytes("own").and_then(catalog) {
-            if let Err(refusal) = self.catalog.own.take(&whole, &signing) {
-                tracing::warn!(reason = %refusal.message, "own catalog on disk left out");
+    }
+    Ok(restored)
+}
+
+fn catalog_of_peer(name: &str, bytes: &[u8]) -> Option<CatalogDelta> {
+    name.starts_with("peer/").then(|| catalog(name, bytes))?
+}
+
+impl Driver {
+    pub(super) fn keep(&mut self, keep: Keep) {
+        let mut urgent = |name: &str, bytes| self.urgent.insert(name.to_owned(), Some(bytes));
+        match keep {
+            Keep::Allocations(allocations) => {
+                self.stamp = Some((allocations.epoch, allocations.version));
+                urgent("allocations", allocations.to_bytes());
+            }
+            Keep::Publication(publication) => {
+                urgent("publication", publication.to_bytes());
+            }
+            Keep::Trust(trust) => {
+                urgent("trust", trust.to_bytes());
+                self.keys.trust_is(&trust);
+            }
+            Keep::Own(whole) => {
+                self.lazy
+                    .insert("own".to_owned(), Some(catalog_bytes(&whole)));
+            }
+            Keep::Peer(id, whole) => {
+                self.lazy
+                    .insert(format!("peer/{id}"), whole.as_ref().map(catalog_bytes));
             }
         }
-        for (name, bytes) in &all {
-            if let Some(gateway) = name.strip_prefix("gateway/") {
-                let kept = pb::local::FollowRequest::decode(bytes.as_slice()).ok();
-                let kept = kept.and_then(|m| FollowRequest::try_from(m).ok());
-                if let (Some(FollowRequest::Hello(kept)), Ok(name)) = (kept, gateway.parse()) {
-                    let gateway = Gateway {
-                        node: kept.node,
-                        address: kept.address,
-                        gone: Some(now.mono_ms),
-                    };
-                    self.gateways.insert(name, gateway);
-                }
-            }
-            let peer = name.strip_prefix("peer/").map(str::parse::<ClusterId>);
-            let (Some(Ok(peer)), Some(whole)) = (peer, catalog(bytes)) else {
-                continue;
-            };
-            let Some(bundle) = trust.bundles.get(&peer) else {
-                continue;
-            };
-            match self.catalog.apply(&peer, bundle, &whole, &signing) {
-                Ok(Applied::InForce(held)) => {
-                    tracing::info!(%peer, revision = %held.revision, "catalog from disk");
-                }
-                Ok(_) => {}
-                Err(refusal) => {
-                    tracing::warn!(%peer, reason = %refusal.message, "catalog on disk left out");
-                }
-            }
-        }
-        Ok(())
     }
 
-    /// Writes what must be on disk before anybody is told. A disk that fails is a problem in the View, and what waits for
-    /// it goes on waiting.
-    pub(super) async fn keep(&mut self) {
-        let mut changes = Changes::new();
-        let mut put = |name: &str, bytes| changes.insert(name.to_owned(), Some(bytes));
-        let newest = self.allocations.newest().clone();
-        let unkept = self.allocations.pending().is_some() || self.due.gateways;
-        if unkept {
-            put("allocations", newest.to_bytes());
+    /// Writes what must be on disk before anybody is told. When the disk fails, what waits for it goes on waiting, and the
+    /// View says so.
+    pub(super) async fn write_urgent(&mut self) -> bool {
+        let changes = std::mem::take(&mut self.urgent);
+        let written = self.write(&changes).await;
+        if let Some(problem) = written {
+            tracing::error!(%problem, "state is not kept");
+            self.gateway.told(Some(problem));
+            self.urgent = changes;
+            return false;
         }
-        if self.due.trust {
-            put("trust", self.trust.to_bytes());
+        self.gateway.told(None);
+        if let Some((epoch, version)) = self.stamp.take() {
+            self.gateway.kept(epoch, version);
         }
-        if self.due.publication {
-            if let Some(publication) = &self.publication {
-                put("publication", publication.to_bytes());
-            }
+        if changes.contains_key("trust") {
+            let trust = Arc::new(self.gateway.trust().clone());
+            self.shown.trust.send_replace(trust);
         }
-        if self.due.gateways {
-            for (name, gateway) in &self.gateways {
-                let hello = FollowHello {
-                    gateway: name.clone(),
-                    epoch: 0,
-                    instance: 0,
-                    node: gateway.node.clone(),
-                    address: gateway.address.clone(),
-                    allocations: None,
-                    trust: None,
-                };
-                let message = pb::local::FollowRequest::from(&FollowRequest::Hello(hello));
-                put(&format!("gateway/{name}"), message.encode_to_vec());
-            }
-        }
-        let kept = self.write(changes).await;
-        if !kept {
+        true
+    }
+
+    /// Those who wait until what they changed is on disk.
+    pub(super) fn answer_kept(&mut self) {
+        if !self.urgent.is_empty() {
             return;
         }
-        if unkept && self.allocations.ack_disk(newest.epoch, newest.version) {
-            self.due.content = true;
-        }
-        if self.due.trust {
-            self.shown.trust.send_replace(Arc::clone(&self.trust));
-        }
-        self.due.trust = false;
-        self.due.publication = false;
-        self.due.gateways = false;
         for (reply, changed) in self.trusters.drain(..) {
             let _ = reply.send(Ok(changed));
         }
@@ -147,74 +121,38 @@ impl Engine {
     }
 
     /// Writes catalogs, coalesced.
-    pub(super) async fn keep_catalogs(&mut self, now: Now) {
-        if !self.due.own && self.due.peers.is_empty() {
+    pub(super) async fn write_lazy(&mut self, now: Now) {
+        if self.lazy.is_empty() {
             return;
         }
         let at = *self
-            .write_at
+            .write_lazy_at
             .get_or_insert(now.mono_ms.saturating_add(CATALOGS_EVERY_MS));
         if now.mono_ms < at && !self.stopping {
             return;
         }
-        let mut changes = Changes::new();
-        if self.due.own {
-            let whole = self.catalog.own.snapshot();
-            changes.insert("own".to_owned(), whole.as_ref().map(catalog_bytes));
-        }
-        for id in &self.due.peers {
-            let whole = self.catalog.peers().get(id).and_then(|p| p.snapshot());
-            changes.insert(format!("peer/{id}"), whole.as_ref().map(catalog_bytes));
-        }
-        self.write_at = None;
-        if self.write(changes).await {
-            self.due.own = false;
-            self.due.peers = BTreeSet::new();
+        self.write_lazy_at = None;
+        let changes = std::mem::take(&mut self.lazy);
+        if let Some(problem) = self.write(&changes).await {
+            tracing::error!(%problem, "catalogs are not kept");
+            for (name, bytes) in changes {
+                self.lazy.entry(name).or_insert(bytes);
+            }
         }
     }
 
-    async fn write(&mut self, changes: Changes) -> bool {
-        if changes.is_empty() {
-            return true;
-        }
-        let store = Arc::clone(&self.store);
+    async fn write(&self, changes: &Changes) -> Option<Problem> {
+        let (store, changes) = (Arc::clone(&self.store), changes.clone());
         let written = tokio::task::spawn_blocking(move || store.write(&changes)).await;
-        let problem = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
+        let error = match written {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
         };
-        let problem = problem.map(|error| Problem {
+        Some(Problem {
             kind: ProblemKind::Frozen,
             subject: "state file".to_owned(),
             message: format!("{error}; nothing new is allotted or signed until it can be written"),
-        });
-        if problem != self.disk_problem {
-            if let Some(problem) = &problem {
-                tracing::error!(%problem, "state is not kept");
-            }
-            self.disk_problem = problem;
-            self.due.content = true;
-        }
-        self.disk_problem.is_none()
+        })
     }
-
-    /// What this gateway says first when it follows.
-    pub(super) fn hello_to_leader(&self) -> FollowHello {
-        let allocations = self.allocations.newest();
-        FollowHello {
-            gateway: self.config.name.clone(),
-            epoch: self.epoch,
-            instance: self.instance,
-            node: self.config.node.clone(),
-            address: self.own_address(),
-            allocations: (allocations.version > 0).then(|| allocations.clone()),
-            trust: (self.trust.version > 0).then(|| (*self.trust).clone()),
-        }
-    }
-}
-
-fn told<T, E: std::fmt::Display>(name: &str, read: Result<T, E>) -> Option<T> {
-    read.inspect_err(|error| tracing::error!(%error, "{name} on disk cannot be read"))
-        .ok()
 }
