@@ -90,9 +90,11 @@ fn reset(ctx: &TcContext, ip: &Ipv4, reason: DropReason) -> Result<(), DropReaso
         flags,
         ..,
     ] = segment;
-    // A way that is missing for a moment must not kill connections that live.
+    // What is missing for a moment must not kill connections that live.
     let opening = flags & tcp::SYN != 0;
-    if flags & tcp::RST != 0 || (matches!(reason, DropReason::NoRoute) && !opening) {
+    if flags & tcp::RST != 0
+        || (matches!(reason, DropReason::NoRoute | DropReason::DanglingId) && !opening)
+    {
         return Err(reason);
     }
     let data = ip

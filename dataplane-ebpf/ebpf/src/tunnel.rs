@@ -85,7 +85,7 @@ fn sender(config: &Config, header: &TunnelHeader, vni: Vni) -> Result<u16, DropR
     let fits = if source.kind == source_kind::OWN_NODE {
         !vni.probe && (vni.from || !vni.passed_on)
     } else {
-        let may_ask = vni.reply || source.kind == source_kind::PEER_GATEWAY;
+        let may_ask = (vni.reply && !vni.probe) || source.kind == source_kind::PEER_GATEWAY;
         vni.number == source.peer && vni.from && !vni.passed_on && may_ask
     };
     if fits && !(vni.first && vni.reply) {

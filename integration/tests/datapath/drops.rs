@@ -384,6 +384,15 @@ fn bad_tunnel_headers(world: &mut World) -> Vec<Outcome> {
         (
             Vni {
                 probe: true,
+                reply: true,
+                ..peer
+            }
+            .encode(),
+            PEER_NODE,
+        ),
+        (
+            Vni {
+                probe: true,
                 ..peer
             }
             .encode(),
