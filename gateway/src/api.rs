@@ -1,6 +1,7 @@
 //! Shell: the gRPC services of one gateway, on the Unix socket and over TCP with mutual TLS. Each call is checked
 //! against its caller's role, converted once, and handed to the core or answered from the newest View.
 
+mod bounds;
 mod listen;
 mod local;
 mod scope;
@@ -10,6 +11,7 @@ use causeway_certs::name::{Call, Caller, authorize};
 use causeway_proto::model::ClusterId;
 use tonic::{Request, Status};
 
+pub use bounds::Bounds;
 pub use listen::{Calling, Connection, Connections, SocketFile, tcp, unix};
 pub use local::{LocalService, Signer};
 pub use scope::scope;

@@ -268,6 +268,10 @@ impl Config {
         if self.pools.vips.is_empty() {
             return Err(("pools.vips", "needs at least one prefix".to_owned()));
         }
+        if self.pools.vips.iter().filter(|p| p.base().is_v4()).count() > 1 {
+            let message = "agents know one IPv4 prefix; give one that is large enough";
+            return Err(("pools.vips", message.to_owned()));
+        }
         let pools = self.pools.vips.iter().map(|p| ("pools.vips", *p));
         let pools: Vec<_> = pools
             .chain(self.pools.mappings.iter().map(|p| ("pools.mappings", *p)))
@@ -348,6 +352,10 @@ state_dir: /tmp/state
             "{EAST}pools: {{vips: [241.0.0.0/16], mappings: [241.0.0.0/8]}}\n"
         ));
         assert!(e.unwrap_err().contains("overlaps"));
+        let e = parse(&format!(
+            "{EAST}pools: {{vips: [241.0.0.0/16, 241.1.0.0/16]}}\n"
+        ));
+        assert!(e.unwrap_err().contains("pools.vips: agents know one"));
         let e = parse(&format!("{EAST}encryption: maybe\n")).unwrap_err();
         assert!(e.contains("required") && e.contains("off"), "{e}");
     }

@@ -84,7 +84,7 @@ fn full(missing: &[String]) -> Problem {
         kind: ProblemKind::PoolFull,
         subject: "VIP pool".to_owned(),
         message: format!(
-            "no address left for {}{more}; add a prefix to the pool, or remove exports and wait an hour",
+            "no address left for {}{more}; give the pool a shorter prefix around its own, or remove exports and wait an hour",
             some.join(", ")
         ),
     }
