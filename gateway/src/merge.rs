@@ -2,6 +2,7 @@
 //! (KEP-1645). A function of its input alone: the same whatever came first, and a cluster that is taken out was
 //! never there. In: what is known, and when. Out: the View. It keeps nothing.
 
+mod bounds;
 mod choice;
 mod conflict;
 mod import;
@@ -67,7 +68,7 @@ pub fn merge(known: &Known<'_>, now: Now) -> View {
     let mut problems = known.problems.to_vec();
     problems.extend(known.publication.iter().flat_map(|p| p.problems.clone()));
     let mut conditions = Vec::new();
-    conditions.extend(known.publication.iter().flat_map(|p| p.conditions.clone()));
+    conditions.extend(published_conditions(known.publication, exports));
     let peers = peers::views(known, now, &mut problems, &mut conditions);
     let mut conflicts: BTreeMap<ServiceName, Vec<Conflict>> = BTreeMap::new();
     let mut imports = BTreeMap::new();
@@ -87,7 +88,7 @@ pub fn merge(known: &Known<'_>, now: Now) -> View {
     conditions.sort();
     let missing = known.catalog.peers().iter();
     let missing = missing.filter(|(_, peer)| peer.held().is_none());
-    View {
+    let mut view = View {
         revision: known.revision,
         cluster: known.facts.cluster.clone(),
         cluster_set: known.facts.cluster_set.clone(),
@@ -112,7 +113,21 @@ pub fn merge(known: &Known<'_>, now: Now) -> View {
         frozen_since: known.frozen_since,
         problems,
         conditions,
-    }
+    };
+    bounds::keep(&mut view);
+    view
+}
+
+/// The controller's, but for what is better known here of that which is exported.
+fn published_conditions(publication: Option<&Publication>, exports: &Exports) -> Vec<Condition> {
+    let exported: BTreeSet<String> = exports.services.keys().map(object).collect();
+    let published = publication.iter().flat_map(|p| &p.conditions);
+    let better = |c: &&Condition| c.kind != "Valid" && exported.contains(&c.object);
+    published.filter(|c| !better(c)).cloned().collect()
+}
+
+fn object(export: &ServiceName) -> String {
+    format!("ServiceExport {export}")
 }
 
 /// `Ready` and `Conflict` of one own ServiceExport; `Valid` is the controller's.
@@ -122,7 +137,7 @@ fn export_conditions(
     conflicts: Option<&Vec<Conflict>>,
 ) -> [Condition; 2] {
     let condition = |kind: &str, holds: bool, reason: String, message: String| Condition {
-        object: format!("ServiceExport {name}"),
+        object: object(name),
         kind: kind.to_owned(),
         status: if holds {
             ConditionStatus::True

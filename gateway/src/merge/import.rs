@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use causeway_proto::limits::IMPORT_PORTS;
 use causeway_proto::model::{
     ClusterId, Conflict, Encryption, Exports, HeadlessEndpoint, Import, ImportEndpoint, ImportPort,
     ImportShare, Liveness, LossPolicy, Mapping, PartKey, PeerNumber, PeerView, Problem,
@@ -9,7 +10,7 @@ use causeway_proto::model::{
 };
 
 use super::choice::{self, Rank};
-use super::{Known, conflict};
+use super::{Known, bounds, conflict};
 
 /// One cluster's offer of a service, with what decides about its use.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +121,8 @@ pub(super) fn merge(
         (o.cluster.clone(), share)
     });
     let locality = locality.map(|o| o.locality).unwrap_or_default();
-    let mut ports = union(offers);
+    let (mut ports, over) = union(offers);
+    problems.extend(bounds::left_out(&format!("service {name}"), "ports", over));
     if !headless {
         for port in &mut ports {
             port.targets = choice::targets(known, name, port, offers, locality);
@@ -150,8 +152,9 @@ pub(super) fn merge(
     (import, conflict::conflicts(offers))
 }
 
-/// Union of the ports, first by name, then by (protocol, port); the older export's form of a port is taken.
-fn union(offers: &[Offer<'_>]) -> Vec<ImportPort> {
+/// Union of the ports, first by name, then by (protocol, port); the older export's form of a port is taken. And
+/// how many of the younger exports were too many.
+pub(super) fn union(offers: &[Offer<'_>]) -> (Vec<ImportPort>, usize) {
     let mut ports: Vec<ImportPort> = Vec::new();
     for port in offers.iter().flat_map(|o| &o.offer.ports) {
         let mut before = ports.iter();
@@ -168,8 +171,10 @@ fn union(offers: &[Offer<'_>]) -> Vec<ImportPort> {
             });
         }
     }
+    let over = ports.len().saturating_sub(IMPORT_PORTS);
+    ports.truncate(IMPORT_PORTS);
     ports.sort_by_key(|p| (p.protocol, p.port));
-    ports
+    (ports, over)
 }
 
 /// Ready headless endpoints in our view of their addresses, of the clusters that are there.

@@ -4,6 +4,8 @@ use causeway_proto::model::{
 };
 use expect_test::{Expect, expect};
 
+mod bounds;
+mod conditions;
 mod laws;
 mod peers;
 
