@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use causeway_certs::dial::causes;
 use causeway_proto::model::{
     Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
 };

@@ -17,8 +17,8 @@ use crate::config::Config;
 
 /// How long a connection, an enrolment, a renewal or the first View may take.
 const PATIENCE: Patience = Patience::both(Duration::from_secs(3));
-/// Pause when no gateway answered.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Pause when no gateway answered, in milliseconds; with jitter up to twice as long.
+const PAUSE_MS: u64 = 300;
 /// How often a preferred gateway is looked for while another one serves.
 const LOOK_BACK: Duration = Duration::from_secs(5);
 
@@ -42,10 +42,12 @@ pub fn dialer(config: &Config) -> Result<Dialer, NameError> {
 pub async fn run(
     dialer: &Dialer,
     node: &NodeName,
+    jitter: u64,
     views: watch::Sender<Option<Arc<View>>>,
     mut reports: watch::Receiver<Option<Report>>,
 ) {
     let mut told = None;
+    let pause = Duration::from_millis(PAUSE_MS + jitter % PAUSE_MS);
     while !views.is_closed() {
         for (place, at) in dialer.gateways().iter().enumerate() {
             let preferred = dialer.gateways().get(..place).unwrap_or_default();
@@ -60,7 +62,7 @@ pub async fn run(
                 }
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use causeway_certs::name::NameError;
 use causeway_proto::model::{Report, View};
 use causeway_proto::wire::Encoded;
+use siphasher::sip::SipHasher;
 use tokio::sync::watch;
 
 use super::Start;
-use crate::clock;
 use crate::link;
 
 /// How often a file is looked at.
@@ -32,10 +32,10 @@ pub fn spawn(
     let dialer = Arc::new(link::dialer(&start.config)?);
     let node = start.config.node.clone();
     let keeper = dialer.clone();
-    // The nodes of a cluster start at times of their own: that is jitter enough.
-    let jitter = clock::now().0;
+    // So that the nodes of a cluster do not all come at once.
+    let jitter = SipHasher::new().hash(node.as_str().as_bytes());
     tokio::spawn(async move { keeper.keep_certificate(jitter).await });
-    tokio::spawn(async move { link::run(&dialer, &node, views, reports).await });
+    tokio::spawn(async move { link::run(&dialer, &node, jitter, views, reports).await });
     Ok(())
 }
 
