@@ -9,6 +9,7 @@ use causeway_certs::token::{JoinToken, TokenError};
 use causeway_proto::model::{ClusterId, OfferedService, Preflight, Redeem, Redeemed, ServiceName};
 use causeway_proto::model::{ExportPort, ImportPort, JoinFacts, View};
 use causeway_proto::wire::pb::join as pb;
+use tokio::sync::Semaphore;
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
@@ -20,6 +21,8 @@ use crate::transport::{DialError, Link, Transport};
 
 /// A whole join, both calls: more than enough between any two places, and short for one who only holds the port open.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Joins that are served at one time: who joins has proven nothing yet, and may hold a connection open.
+const JOINS: usize = 64;
 /// Facts name services; a thousand of them are some 100 KiB.
 const MESSAGE_BYTES: usize = 4 << 20;
 
@@ -29,6 +32,7 @@ pub struct Joining {
     core: Core,
     config: Arc<Config>,
     keys: Arc<OwnKeys>,
+    places: Arc<Semaphore>,
 }
 
 /// A join that was not done.
@@ -79,7 +83,12 @@ impl Joining {
     /// Of one gateway; followers send joiners to the leader.
     #[must_use]
     pub fn new(core: Core, config: Arc<Config>, keys: Arc<OwnKeys>) -> Self {
-        Self { core, config, keys }
+        Self {
+            core,
+            config,
+            keys,
+            places: Arc::new(Semaphore::new(JOINS)),
+        }
     }
 
     fn own_side(&self, peer: &ClusterId) -> Result<OwnSide, NotLeader> {
@@ -95,6 +104,10 @@ impl Joining {
     /// Serves one connection that was accepted with the join's ALPN, until it is over.
     pub async fn serve(self, link: Link) {
         let from = link.remote();
+        let Ok(_place) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(%from, "more than {JOINS} joins at one time");
+            return link.close("too many joins at one time; try again in a minute");
+        };
         let Some(exporter) = link.export_keying(JOIN_EXPORTER, &[]) else {
             return link.close("no exporter");
         };
@@ -107,6 +120,7 @@ impl Joining {
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES);
             let served = Server::builder()
+                .max_concurrent_streams(1)
                 .add_service(service)
                 .serve_with_incoming(once);
             if let Err(error) = served.await {
