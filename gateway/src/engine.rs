@@ -133,6 +133,8 @@ pub struct Gateway {
     problems: Vec<Problem>,
     /// From outside.
     told: Option<Problem>,
+    /// What peers refuse of ours, until they take something.
+    refused: BTreeMap<ClusterId, Problem>,
     dirty: bool,
     view: Arc<View>,
     commands: VecDeque<Command>,
@@ -181,6 +183,7 @@ impl Gateway {
             wait_until: blank.then(|| now.mono_ms.saturating_add(leader::WAIT_MS)),
             problems: Vec::new(),
             told: None,
+            refused: BTreeMap::new(),
             dirty: true,
             view,
             commands: VecDeque::new(),
@@ -396,6 +399,7 @@ impl Gateway {
         problems.extend(self.catalog.problems());
         problems.extend(self.clock.problem(now));
         problems.extend(self.told.clone());
+        problems.extend(self.refused.values().cloned());
         let gateways = self.gateway_nodes();
         let known = Known {
             facts: &facts,

@@ -63,6 +63,7 @@ struct Following {
 
 type Publishing = oneshot::Sender<Result<Published, NotLeader>>;
 type Trusting = oneshot::Sender<Result<bool, NotLeader>>;
+type Answer = Box<dyn FnOnce() + Send>;
 
 /// The gateway and what it acts through.
 pub struct Driver {
@@ -90,7 +91,8 @@ pub struct Driver {
     lazy: Changes,
     write_lazy_at: Option<u64>,
     publishers: Vec<Publishing>,
-    trusters: Vec<(Trusting, bool)>,
+    /// Answers that wait until this version of the trust state is kept.
+    trusters: Vec<(u64, Answer)>,
     followed: Vec<oneshot::Sender<bool>>,
     stopping: bool,
 }
@@ -267,10 +269,15 @@ impl Driver {
         }
         let mut next = self.gateway.trust().clone();
         let changed = change(&mut next, now.wall);
+        let mut version = 0;
         if changed {
             self.gateway.set_trust(next, now);
+            version = self.gateway.trust().version;
         }
-        self.trusters.push((reply, changed));
+        let answer = move || {
+            let _ = reply.send(Ok(changed));
+        };
+        self.trusters.push((version, Box::new(answer)));
     }
 
     fn follow(&mut self, state: FollowState, done: oneshot::Sender<bool>, now: Now) {
@@ -300,7 +307,11 @@ impl Driver {
         next.bundles.retain(|id, _| *id == self.config.cluster);
         self.gateway.set_trust(next, now);
         self.flush(now);
-        let _ = reply.send(Ok((told.into_iter().collect(), not_told)));
+        let answer = move || {
+            let _ = reply.send(Ok((told.into_iter().collect(), not_told)));
+        };
+        let version = self.gateway.trust().version;
+        self.trusters.push((version, Box::new(answer)));
     }
 
     /// Decides and shows what the inputs have changed. What must be on disk first is written in between.

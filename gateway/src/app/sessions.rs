@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use causeway_certs::name::PeerName;
 use causeway_certs::tls::{self, Admitted, Tls};
-use causeway_proto::limits::{FRAME_BYTES, SESSION_QUEUE};
+use causeway_proto::limits::FRAME_BYTES;
 use causeway_proto::model::{ClusterId, Frame, Timestamp};
 use causeway_proto::wire::pb::federation as pb;
 use futures::{Stream, StreamExt};
@@ -21,6 +21,9 @@ use crate::transport::{DialError, Link, Transport};
 
 /// gRPC's own framing and the oneof around the largest frame.
 const MESSAGE_BYTES: usize = FRAME_BYTES + 1024;
+/// Frames that wait for one connection, each up to 1 MiB: what is beyond them waits in the pure session, which is
+/// bounded and coalesces.
+const WAITING: usize = 16;
 /// How long the other side may take to end its half after we ended ours.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -181,7 +184,7 @@ impl Stream for Outgoing {
 
 /// The core's end of what is sent, the wire's end, and a word when all of it was taken.
 fn outgoing() -> (mpsc::Sender<Frame>, Outgoing, oneshot::Receiver<()>) {
-    let (out, frames) = mpsc::channel(SESSION_QUEUE);
+    let (out, frames) = mpsc::channel(WAITING);
     let (word, ended) = oneshot::channel();
     let word = Some(word);
     (out, Outgoing { frames, word }, ended)

@@ -29,6 +29,8 @@ pub(super) struct Follower {
     open: Option<(u64, (u64, u64))>,
     /// What it was sent last; compared to find what changed.
     sent: Option<FollowState>,
+    /// Version of the trust state that its disk has.
+    trust: u64,
     reports: BTreeMap<causeway_proto::model::NodeName, Report>,
 }
 
@@ -40,6 +42,7 @@ impl Follower {
             sequence: 0,
             open: None,
             sent: None,
+            trust: 0,
             reports: BTreeMap::new(),
         }
     }
@@ -109,6 +112,7 @@ impl Gateway {
         self.keep(Keep::Trust(trust));
         let members = self.members();
         self.catalog.keep_only(&members, now);
+        self.refused.retain(|id, _| members.contains(id));
         let cut_off = self.trust.revocations.clone();
         let revoked = |id: &ClusterId| cut_off.contains_key(id);
         self.close_all(ByeReason::Revoked, "cut off", now, revoked);
@@ -188,8 +192,19 @@ impl Gateway {
             && open == sequence
         {
             follower.open = None;
+            let sent = follower.sent.as_ref().and_then(|s| s.trust.as_ref());
+            follower.trust = sent.map_or(0, |trust| trust.version);
             self.dirty |= self.ledger.ack_elsewhere(epoch, version);
         }
+    }
+
+    /// Whether somebody else has this version of the trust state, if there is anybody: a burnt token stays burnt
+    /// when the leader's disk is lost.
+    #[must_use]
+    pub fn trust_is_shared(&self, version: u64) -> bool {
+        let there = self.followers.values().filter(|f| f.gone.is_none());
+        let newest = there.map(|f| f.trust).max();
+        newest.is_none_or(|newest| newest >= version)
     }
 
     /// A follower's connection is gone. That of a process that has another one since is no news.
@@ -352,6 +367,10 @@ impl Gateway {
             next.identities.clone_from(&held.identities);
             next.rings.clone_from(&held.rings);
             next.salts.clone_from(&held.salts);
+            next.version = held.version;
+            if next != held {
+                next.version = held.version.saturating_add(1);
+            }
         }
         self.problems.extend(problems);
         if self.ledger.propose(next.clone()) {

@@ -2,7 +2,7 @@
 
 use causeway_proto::limits::LEASE_MS;
 use causeway_proto::model::{
-    ByeReason, ClusterId, Frame, GatewayName, Hello, Problem, ProblemKind,
+    ByeReason, ClusterId, Frame, GatewayName, Hello, Nack, Problem, ProblemKind,
 };
 
 use super::{Command, Gateway, Keep, SessionId, facts};
@@ -175,15 +175,22 @@ impl Gateway {
                         self.dirty |= peer.acknowledge(&gateway, &nodes);
                     }
                     self.seen_epoch(held.revision.epoch);
+                    self.dirty |= self.refused.remove(&cluster).is_some();
                 }
-                Output::Refused(nack) => self.problems.push(Problem {
-                    kind: ProblemKind::PeerDisagrees,
-                    subject: format!("peer {cluster}"),
-                    message: format!("refuses our revision {}: {}", nack.revision, nack.message),
-                }),
+                Output::Refused(nack) => self.is_refused(cluster, &nack),
                 Output::Closed(end) => self.closed(id, cluster, end, now),
             }
         }
+    }
+
+    fn is_refused(&mut self, cluster: ClusterId, nack: &Nack) {
+        let problem = Problem {
+            kind: ProblemKind::PeerDisagrees,
+            subject: format!("peer {cluster}"),
+            message: format!("refuses our revision {}: {}", nack.revision, nack.message),
+        };
+        self.refused.insert(cluster, problem);
+        self.dirty = true;
     }
 
     fn up(&mut self, id: SessionId, hello: &Hello, now: Now) {

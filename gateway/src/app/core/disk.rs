@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::Driver;
 use crate::engine::{Keep, Restored};
 use crate::now::Now;
-use crate::store::{Changes, Store, StoreError};
+use crate::store::{Changes, Store};
 
 /// Catalogs may be asked for again, so they are written at most so often.
 const CATALOGS_EVERY_MS: u64 = 1_000;
@@ -27,22 +27,36 @@ fn catalog(name: &str, bytes: &[u8]) -> Option<CatalogDelta> {
     told(name, CatalogDelta::try_from(message))
 }
 
-/// What cannot be read any more is told and left out; the rest stays in force.
+/// What others can tell again is told and left out when it cannot be read; the rest stays in force.
 fn told<T, E: std::fmt::Display>(name: &str, read: Result<T, E>) -> Option<T> {
     read.inspect_err(|error| tracing::error!(%error, name, "on disk and cannot be read"))
         .ok()
 }
 
+/// What nobody can tell again must be readable: else tokens would come back, and addresses change hands.
+fn whole<T: Encoded>(name: &str, bytes: Option<&[u8]>) -> Result<Option<T>, anyhow::Error>
+where
+    for<'a> T::Message: From<&'a T>,
+{
+    let Some(bytes) = bytes else {
+        return Ok(None);
+    };
+    T::from_bytes(bytes).map(Some).map_err(|error| {
+        anyhow::anyhow!(
+            "{name} in the state file cannot be read: {error}; restore the file, or start with an empty state_dir"
+        )
+    })
+}
+
 /// What was kept.
-pub(super) fn load(store: &Store) -> Result<Restored, StoreError> {
+pub(super) fn load(store: &Store) -> Result<Restored, anyhow::Error> {
     let all = store.load()?;
     let bytes = |name: &str| all.get(name).map(Vec::as_slice);
+    let publication = bytes("publication").map(Publication::from_bytes);
     let mut restored = Restored {
-        trust: bytes("trust").and_then(|b| told("trust", TrustState::from_bytes(b))),
-        allocations: bytes("allocations")
-            .and_then(|b| told("allocations", Allocations::from_bytes(b))),
-        publication: bytes("publication")
-            .and_then(|b| told("publication", Publication::from_bytes(b))),
+        trust: whole::<TrustState>("trust", bytes("trust"))?,
+        allocations: whole::<Allocations>("allocations", bytes("allocations"))?,
+        publication: publication.and_then(|read| told("publication", read)),
         own: bytes("own").and_then(|b| catalog("own", b)),
         ..Restored::default()
     };
@@ -107,13 +121,15 @@ impl Driver {
         true
     }
 
-    /// Those who wait until what they changed is on disk.
+    /// Those who wait until what they changed is on disk, and with a follower where one is there.
     pub(super) fn answer_kept(&mut self) {
         if !self.urgent.is_empty() {
             return;
         }
-        for (reply, changed) in self.trusters.drain(..) {
-            let _ = reply.send(Ok(changed));
+        let gateway = &self.gateway;
+        let shared = |(version, _): &mut (u64, _)| gateway.trust_is_shared(*version);
+        for (_, answer) in self.trusters.extract_if(.., shared) {
+            answer();
         }
         for done in self.followed.drain(..) {
             let _ = done.send(true);
@@ -141,18 +157,22 @@ impl Driver {
         }
     }
 
-    async fn write(&self, changes: &Changes) -> Option<Problem> {
+    fn write(&self, changes: &Changes) -> impl Future<Output = Option<Problem>> + Send + use<> {
         let (store, changes) = (Arc::clone(&self.store), changes.clone());
-        let written = tokio::task::spawn_blocking(move || store.write(&changes)).await;
-        let error = match written {
-            Ok(Ok(())) => return None,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        Some(Problem {
-            kind: ProblemKind::Frozen,
-            subject: "state file".to_owned(),
-            message: format!("{error}; nothing new is allotted or signed until it can be written"),
-        })
+        async move {
+            let written = tokio::task::spawn_blocking(move || store.write(&changes)).await;
+            let error = match written {
+                Ok(Ok(())) => return None,
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            Some(Problem {
+                kind: ProblemKind::Frozen,
+                subject: "state file".to_owned(),
+                message: format!(
+                    "{error}; nothing new is allotted or signed until it can be written"
+                ),
+            })
+        }
     }
 }

@@ -20,6 +20,10 @@ use crate::session::{End, VERSIONS};
 const FAULT_HOLD_MS: u64 = 10_000;
 /// How long one is not dialled that speaks another version or has gone.
 const STAY_DOWN_MS: u64 = 60_000;
+/// A session this short has not worked.
+const SHORT_MS: u64 = 3_000;
+/// How long a peer is not dialled after one.
+const AGAIN_MS: u64 = 1_000;
 /// When a connection that took no more frames is tried again.
 const BLOCKED_MS: u64 = 20;
 
@@ -132,6 +136,7 @@ impl Driver {
                 live.skew_ms = theirs.saturating_sub(ours);
                 live.version = hello.versions.1;
                 self.hold.remove(&live.cluster);
+                self.errors.remove(&live.cluster);
             }
             Frame::Ack(ack) => {
                 let cluster = live.cluster.clone();
@@ -153,6 +158,12 @@ impl Driver {
             return;
         };
         live.over = true;
+        let gateway = live.gateway.clone();
+        let mut others = self.live.values().filter(|l| !l.over && l.is_with(cluster));
+        let elsewhere = others.any(|l| l.gateway == gateway);
+        let Some(live) = self.live.get(&id) else {
+            return;
+        };
         let hold = match end {
             End::PeerFault(_) => Some(FAULT_HOLD_MS),
             End::Incompatible(_) => Some(STAY_DOWN_MS),
@@ -163,20 +174,27 @@ impl Driver {
                 ByeReason::PeerFault => Some(FAULT_HOLD_MS),
                 _ => None,
             },
-            End::Local(_) => None,
+            // One that came up and broke at once would be dialled without a pause.
+            End::Local(_) if elsewhere => None,
+            End::Local(_) => (now.wall.since(live.since) < SHORT_MS).then_some(AGAIN_MS),
         };
         if let Some(ms) = hold {
             let until = now.mono_ms.saturating_add(ms);
             self.hold.insert(cluster.clone(), until);
         }
-        let replaced = matches!(end, End::Bye(bye) if bye.reason == ByeReason::Replaced);
-        if replaced || self.stopping {
-            tracing::debug!(peer = %cluster, gateway = %live.gateway, %end, "session ended");
-            return;
+        tracing::info!(peer = %cluster, %gateway, %end, "session ended");
+        let in_order = match end {
+            End::Bye(bye) => matches!(
+                bye.reason,
+                ByeReason::Shutdown | ByeReason::Replaced | ByeReason::Expired | ByeReason::Left
+            ),
+            End::Local(_) => elsewhere || self.stopping,
+            End::PeerFault(_) | End::Incompatible(_) => false,
+        };
+        if !in_order {
+            self.errors
+                .insert(cluster.clone(), (now.wall, end.to_string()));
         }
-        tracing::info!(peer = %cluster, gateway = %live.gateway, %end, "session ended");
-        self.errors
-            .insert(cluster.clone(), (now.wall, end.to_string()));
     }
 
     /// Sends what sessions want sent; those that are over go when all of it is on its way.
