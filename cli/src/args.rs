@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use causeway_certs::dial::GatewayAt;
 use causeway_proto::model::{Address, ClusterId, EnrolRole, ServiceName};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -38,8 +39,8 @@ pub struct Global {
     #[arg(long, global = true, value_name = "PATH", default_value = SOCKET, env = "CAUSEWAY_SOCKET")]
     pub socket: PathBuf,
     /// Local service of a gateway on another node, instead of the socket; needs --identity
-    #[arg(long, global = true, value_name = "HOST:PORT")]
-    pub server: Option<String>,
+    #[arg(long, global = true, value_name = "HOST:PORT", value_parser = server)]
+    pub server: Option<GatewayAt>,
     /// Directory with the operator's certificate, made by `causeway login`
     #[arg(long, global = true, value_name = "DIR", env = "CAUSEWAY_IDENTITY")]
     pub identity: Option<PathBuf>,
@@ -191,6 +192,12 @@ fn who(text: &str) -> Result<Who, String> {
         _ => return Err("the role must be agent, gateway, controller or operator".to_owned()),
     };
     Ok(Who { role, word, name })
+}
+
+fn server(text: &str) -> Result<GatewayAt, &'static str> {
+    let at = GatewayAt::try_from(text.to_owned()).ok();
+    at.filter(|at| matches!(at, GatewayAt::Tcp(_)))
+        .ok_or("not HOST:PORT")
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

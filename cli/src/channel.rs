@@ -5,14 +5,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use causeway_certs::dial::{self, GatewayAt, Patience, Unreached};
 use causeway_certs::tls::Tls;
 use causeway_proto::wire::InvalidWire;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::failure::{Failure, Kind};
@@ -21,83 +17,58 @@ fn unreachable(what: impl Into<String>, check: impl Into<String>) -> Failure {
     Failure::new(Kind::Unreachable, what, check)
 }
 
-/// A channel over the Unix socket.
-///
-/// # Errors
-/// When nobody listens there, or it may not be opened.
-pub async fn socket_channel(path: &Path, timeout: Duration) -> Result<Channel, Failure> {
-    let stream = UnixStream::connect(path).await.map_err(|e| {
-        let (what, check) = match e.kind() {
-            ErrorKind::NotFound => (
-                "there is no socket",
-                "is causeway-gateway running on this node? `listen.socket` in its configuration says where it listens; give that with --socket",
-            ),
-            ErrorKind::ConnectionRefused => (
-                "nobody listens on the socket",
-                "causeway-gateway has stopped: look at its log, start it again",
-            ),
-            ErrorKind::PermissionDenied => (
-                "you may not open the socket",
-                "only its owner may: run this as the gateway's user or as root",
-            ),
-            _ => ("the socket cannot be opened", "is it a gateway's socket?"),
-        };
-        unreachable(format!("{}: {what} ({e})", path.display()), check)
-    })?;
-    channel(stream, timeout).await
-}
-
-/// A channel over TLS, as whoever the configuration presents.
+/// A channel to that gateway, as whoever `tls` presents.
 ///
 /// # Errors
 /// When nobody answers there, or it is not a gateway of this cluster.
-pub async fn tls_channel(server: &str, tls: &Tls, timeout: Duration) -> Result<Channel, Failure> {
-    let config = tls.local_client().map_err(Failure::refused)?;
-    let reach = async {
-        let tcp = TcpStream::connect(server).await?;
-        let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(host)
-            .map_err(|e| std::io::Error::new(ErrorKind::InvalidInput, e))?;
-        TlsConnector::from(std::sync::Arc::new(config))
-            .connect(name, tcp)
-            .await
-    };
-    let reached = tokio::time::timeout(timeout, reach).await;
-    let stream = match reached {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(e)) => {
-            let check = "is the gateway running, is this its local service (port 7444 unless configured), does a firewall block it, is the certificate of this cluster?";
-            return Err(unreachable(format!("{server}: {e}"), check));
-        }
-        Err(_) => {
-            let check = "is the address right, does a firewall block it?";
-            return Err(unreachable(format!("{server}: no answer in time"), check));
-        }
-    };
-    channel(stream, timeout).await
+pub async fn channel(
+    at: &GatewayAt,
+    tls: Option<&Tls>,
+    timeout: Duration,
+) -> Result<Channel, Failure> {
+    let channel = dial::channel(at, tls, Patience::both(timeout)).await;
+    channel.map_err(|unreached| nobody(&unreached))
 }
 
-async fn channel<S>(stream: S, timeout: Duration) -> Result<Channel, Failure>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let mut once = Some(TokioIo::new(stream));
-    let connector = tower::service_fn(move |_| {
-        let stream = once.take();
-        async move { stream.ok_or_else(|| std::io::Error::from(ErrorKind::NotConnected)) }
-    });
-    // The name is never looked up: the connector has its connection.
-    Endpoint::from_static("http://gateway.invalid")
-        .timeout(timeout)
-        .connect_with_connector(connector)
-        .await
-        .map_err(|e| {
-            unreachable(
-                format!("the gateway does not speak gRPC: {e}"),
-                "is it a gateway's address?",
-            )
-        })
+/// Why nobody was reached, and what to check.
+pub fn nobody(unreached: &Unreached) -> Failure {
+    match unreached {
+        Unreached::Io {
+            at: GatewayAt::Unix(path),
+            source,
+        } => no_socket(path, source),
+        Unreached::Io { .. } => unreachable(
+            unreached.to_string(),
+            "is the gateway running, is this its local service (port 7444 unless configured), does a firewall block it, is the certificate of this cluster?",
+        ),
+        Unreached::Late { .. } => unreachable(
+            unreached.to_string(),
+            "is the address right, does a firewall block it?",
+        ),
+        Unreached::NotGrpc { .. } => {
+            unreachable(unreached.to_string(), "is it a gateway's address?")
+        }
+        Unreached::NoCertificate(_) | Unreached::Tls(_) => Failure::refused(unreached),
+    }
+}
+
+fn no_socket(path: &Path, error: &std::io::Error) -> Failure {
+    let (what, check) = match error.kind() {
+        ErrorKind::NotFound => (
+            "there is no socket",
+            "is causeway-gateway running on this node? `listen.socket` in its configuration says where it listens; give that with --socket",
+        ),
+        ErrorKind::ConnectionRefused => (
+            "nobody listens on the socket",
+            "causeway-gateway has stopped: look at its log, start it again",
+        ),
+        ErrorKind::PermissionDenied => (
+            "you may not open the socket",
+            "only its owner may: run this as the gateway's user or as root",
+        ),
+        _ => ("the socket cannot be opened", "is it a gateway's socket?"),
+    };
+    unreachable(format!("{}: {what} ({error})", path.display()), check)
 }
 
 /// What a refusal means for the person who called.

@@ -1,12 +1,13 @@
 //! Shell: the gateway that the command line names.
 
+use causeway_certs::dial::GatewayAt;
 use causeway_proto::limits;
 use causeway_proto::wire::pb::admin::admin_client::AdminClient;
 use causeway_proto::wire::pb::status::status_client::StatusClient;
 use tonic::transport::Channel;
 
 use crate::args::Global;
-use crate::channel::{socket_channel, tls_channel};
+use crate::channel::channel;
 use crate::failure::{Failure, Kind};
 use crate::identity;
 
@@ -23,14 +24,17 @@ impl Client {
         let channel = match (&global.server, &global.identity) {
             (Some(server), Some(identity)) => {
                 let member = identity::member(identity, server, global.timeout).await?;
-                tls_channel(server, &member.tls, global.timeout).await?
+                channel(server, Some(&member.tls), global.timeout).await?
             }
             (Some(_), None) => {
                 let what = "--server needs an operator's certificate";
                 let check = "give its directory with --identity; `causeway login` makes one";
                 return Err(Failure::new(Kind::Usage, what, check));
             }
-            (None, _) => socket_channel(&global.socket, global.timeout).await?,
+            (None, _) => {
+                let socket = GatewayAt::Unix(global.socket.clone());
+                channel(&socket, None, global.timeout).await?
+            }
         };
         Ok(Self(channel))
     }

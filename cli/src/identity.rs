@@ -3,28 +3,33 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use causeway_certs::enrolment::{CallError, EnrolError, Enrolment, Issued, Member};
-use causeway_certs::tls::Tls;
-use causeway_certs::token;
-use causeway_proto::model::{self, IssuedCertificate, Timestamp};
-use causeway_proto::wire::pb::local::local_client::LocalClient;
-use causeway_proto::wire::pb::local::{EnrollRequest, RenewRequest};
+use causeway_certs::dial::{self, GatewayAt, NotIssued, Patience};
+use causeway_certs::enrolment::{EnrolError, Member};
+use causeway_certs::name::Role;
+use causeway_proto::model::Timestamp;
 use tonic::Code;
 
-use crate::channel::{refusal, tls_channel};
+use crate::channel::{nobody, nonsense, refusal};
 use crate::failure::{Failure, Kind};
 use crate::print::note;
 
 /// The gateway's own word where there is one.
-pub fn failed(error: EnrolError) -> Failure {
-    match error {
-        EnrolError::Call { role, source } => match source.downcast::<Failure>() {
-            Ok(failure) => *failure,
-            Err(source) => {
-                Failure::refused(format!("asking for a certificate as {role}: {source}"))
-            }
-        },
-        error => Failure::refused(error),
+fn failed(error: EnrolError) -> Failure {
+    let EnrolError::Call { role, source } = error else {
+        return Failure::refused(error);
+    };
+    match source.downcast::<NotIssued>().as_deref() {
+        Ok(NotIssued::NoGateway) => {
+            Failure::refused("the file names no gateway; give one with --server")
+        }
+        Ok(NotIssued::Unreached(unreached)) => nobody(unreached),
+        // The secret alone decides here; no other way in would help.
+        Ok(NotIssued::Refused { status, .. }) if status.code() == Code::PermissionDenied => {
+            Failure::refused(status.message())
+        }
+        Ok(NotIssued::Refused { status, .. }) => refusal(status),
+        Ok(NotIssued::Invalid { source, .. }) => nonsense(source),
+        Err(source) => Failure::refused(format!("asking for a certificate as {role}: {source}")),
     }
 }
 
@@ -32,7 +37,7 @@ pub fn failed(error: EnrolError) -> Failure {
 ///
 /// # Errors
 /// When there is none.
-pub async fn member(dir: &Path, server: &str, timeout: Duration) -> Result<Member, Failure> {
+pub async fn member(dir: &Path, server: &GatewayAt, timeout: Duration) -> Result<Member, Failure> {
     let none = || {
         Failure::new(
             Kind::Refused,
@@ -44,79 +49,32 @@ pub async fn member(dir: &Path, server: &str, timeout: Duration) -> Result<Membe
         .map_err(Failure::refused)?
         .ok_or_else(none)?;
     if member.renew_at(0).is_some_and(|at| at <= wall_clock()) {
-        let call = |csr| renew(server, timeout, &member.tls, csr);
-        if let Err(e) = member.renew(call).await {
+        let server = std::slice::from_ref(server);
+        if let Err(e) = dial::renew(&member, server, Patience::both(timeout)).await {
             note(&format!("the certificate was not renewed: {}", failed(e)));
         }
     }
     Ok(member)
 }
 
-async fn renew(
-    server: &str,
-    timeout: Duration,
-    tls: &Tls,
-    csr: Vec<u8>,
-) -> Result<Issued, CallError> {
-    let channel = tls_channel(server, tls, timeout).await?;
-    let reply = LocalClient::new(channel).renew(RenewRequest { csr }).await;
-    let issued = IssuedCertificate::try_from(reply.map_err(|e| refusal(&e))?.into_inner())?;
-    Ok(Issued {
-        chain: issued.chain,
-        authorities: issued.authorities,
-    })
-}
-
-/// The time by this host's clock.
 #[expect(clippy::disallowed_methods, reason = "the shell reads the clock")]
-pub fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let ms = since.map_or(0, |d| d.as_millis());
-    Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+fn wall_clock() -> Timestamp {
+    SystemTime::now().into()
 }
 
-/// The first certificate, from the first gateway that answers.
+/// The first certificate: at that gateway, or at those that the file names.
 ///
 /// # Errors
 /// When none answers, or it refuses.
-pub async fn enroll(
-    server: Option<String>,
+pub async fn enrol(
+    dir: &Path,
+    role: &Role,
+    file: &Path,
+    server: Option<&GatewayAt>,
     timeout: Duration,
-    tls: Tls,
-    enrolment: Enrolment,
-    csr: Vec<u8>,
-) -> Result<Issued, CallError> {
-    let gateways = match server {
-        Some(server) => vec![server],
-        None => enrolment.home.gateways.clone(),
-    };
-    let request = model::Enrolment {
-        id: token::id(&enrolment.secret),
-        secret: enrolment.secret.expose().to_vec(),
-        csr,
-    };
-    let mut last: CallError = "the file names no gateway; give one with --server".into();
-    for gateway in gateways {
-        let channel = match tls_channel(&gateway, &tls, timeout).await {
-            Ok(channel) => channel,
-            Err(failure) => {
-                last = failure.into();
-                continue;
-            }
-        };
-        let reply = LocalClient::new(channel)
-            .enroll(EnrollRequest::from(&request))
-            .await;
-        let reply = reply.map_err(|e| match e.code() {
-            // The secret alone decides here; no other way in would help.
-            Code::PermissionDenied => Failure::refused(e.message()),
-            _ => refusal(&e),
-        });
-        let issued = IssuedCertificate::try_from(reply?.into_inner())?;
-        return Ok(Issued {
-            chain: issued.chain,
-            authorities: issued.authorities,
-        });
-    }
-    Err(last)
+) -> Result<Member, Failure> {
+    let gateways = server.map_or(&[][..], std::slice::from_ref);
+    let patience = Patience::both(timeout);
+    let member = dial::member(dir, role, Some(file), wall_clock(), gateways, patience).await;
+    member.map_err(failed)
 }

@@ -14,17 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use causeway_certs::dial::Patience;
 use causeway_certs::files::private_dir;
-use causeway_certs::tls::{ALPN_LOCAL, SERVER_NAME, Tls};
 use causeway_proto::limits::VIEW_BYTES;
 use causeway_proto::model::{FollowHello, GatewayAddress};
 use causeway_proto::wire::{DESCRIPTORS, pb};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
-use tonic::transport::{Channel, Server};
+use tonic::transport::Server;
 
 use crate::admin::{AdminService, CertificateService};
 use crate::api::{self, LocalService, SocketFile, StatusService};
@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::follow;
 use crate::join::link::Joining;
 use crate::store::Store;
-use crate::transport::{Link, Transport, WINDOW, channel_over};
+use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
 
 use self::core::{Driver, Shown};
 use self::sessions::Sessions;
@@ -50,6 +50,12 @@ const REPORTS: usize = 256;
 const ALIVE: Duration = Duration::from_secs(1);
 /// Calls at one time on one connection of the local service: a watch, a report, a question, and room.
 const CALLS: u32 = 16;
+/// How long the leader may take to answer.
+pub const PATIENCE: Patience = Patience {
+    connect: CONNECT_TIMEOUT,
+    // It asks its followers before a certificate's secret is spent.
+    answer: Duration::from_secs(30),
+};
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -99,31 +105,6 @@ impl Running {
     }
 }
 
-/// A channel to a gateway of our own cluster, over TCP with mutual TLS.
-///
-/// # Errors
-/// When it cannot be reached, or is not a gateway of ours.
-pub async fn local_channel(tls: &Tls, address: &str) -> Result<Channel, std::io::Error> {
-    let connect = async {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let mut config = tls.local_client().map_err(std::io::Error::other)?;
-        config.alpn_protocols = vec![ALPN_LOCAL.to_vec()];
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let name = SERVER_NAME.try_into().map_err(std::io::Error::other)?;
-        let stream = connector.connect(name, stream).await?;
-        channel_over(stream).await.map_err(std::io::Error::other)
-    };
-    let connected = tokio::time::timeout(crate::transport::CONNECT_TIMEOUT, connect).await;
-    let timeout = |_| {
-        std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("{address}: no answer within 3 s"),
-        )
-    };
-    connected.map_err(timeout)?
-}
-
 /// Starts everything; comes back when it serves.
 ///
 /// # Errors
@@ -166,12 +147,12 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
 
     let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
-    if let (false, Some(address)) = (config.is_leader(), config.leader_address.clone()) {
+    if let (false, Some(leader)) = (config.is_leader(), config.leader_address.clone()) {
         let (core, tls) = (core.clone(), keys.tls.clone());
         tasks.spawn(follow::run(
             core,
             tls,
-            address,
+            leader,
             watched.hello,
             watched.reports,
         ));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use causeway_certs::dial::GatewayAt;
 use causeway_proto::model::{Address, ClusterId, ClusterSet, GatewayName, NodeName, Prefix};
 use serde::Deserialize;
 
@@ -31,7 +32,7 @@ pub struct Config {
     pub leader: Option<GatewayName>,
     /// `HOST:PORT` of the leader's local service; followers must have it.
     #[serde(default)]
-    pub leader_address: Option<String>,
+    pub leader_address: Option<GatewayAt>,
     /// One-time file of `causeway enroll`, for a follower that has no certificate yet.
     #[serde(default)]
     pub enroll_file: Option<PathBuf>,
@@ -258,7 +259,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), (&'static str, String)> {
-        if !self.is_leader() && self.leader_address.is_none() {
+        let over_tcp = matches!(self.leader_address, Some(GatewayAt::Tcp(_)));
+        if !self.is_leader() && !over_tcp {
             let message = format!(
                 "the leader is {}, so HOST:PORT of its local service is needed",
                 self.leader_name()

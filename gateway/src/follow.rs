@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::dial::{self, GatewayAt};
 use causeway_certs::tls::Tls;
-use causeway_proto::limits::VIEW_BYTES;
 use causeway_proto::model::{FollowHello, FollowRequest, FollowState, GatewayName, Report};
 use causeway_proto::wire::pb::local as pb;
 use futures::StreamExt;
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::app::{Core, Input, local_channel, random_u64, wall_clock};
+use crate::app::{Core, Input, PATIENCE, random_u64, wall_clock};
 
 /// Requests of a follower that wait for the network: acknowledgements and reports.
 const WAITING: usize = 64;
@@ -110,19 +110,19 @@ async fn hello(
     }
 }
 
-/// Follows the leader at `address` for ever. `hello` gives what to say first; `reports` are those of our own agents.
+/// Follows the leader for ever. `hello` gives what to say first; `reports` are those of our own agents.
 pub async fn run(
     core: Core,
     tls: Tls,
-    address: String,
+    leader: GatewayAt,
     hello: watch::Receiver<Arc<FollowHello>>,
     mut reports: mpsc::Receiver<Report>,
 ) {
     loop {
-        let ended = follow(&core, &tls, &address, &hello, &mut reports).await;
+        let ended = follow(&core, &tls, &leader, &hello, &mut reports).await;
         match ended {
             Ok(()) => return,
-            Err(error) => tracing::debug!(%address, %error, "no leader"),
+            Err(error) => tracing::debug!(%leader, %error, "no leader"),
         }
         core.tell(Input::LeaderLost).await;
         let pause = Duration::from_millis(AGAIN_MS + random_u64() % AGAIN_MS);
@@ -135,13 +135,11 @@ pub async fn run(
 async fn follow(
     core: &Core,
     tls: &Tls,
-    address: &str,
+    leader: &GatewayAt,
     hello: &watch::Receiver<Arc<FollowHello>>,
     reports: &mut mpsc::Receiver<Report>,
 ) -> Result<(), anyhow::Error> {
-    let channel = local_channel(tls, address).await?;
-    let mut client =
-        pb::local_client::LocalClient::new(channel).max_decoding_message_size(VIEW_BYTES);
+    let mut client = dial::local(leader, Some(tls), PATIENCE).await?;
     let (requests, outgoing) = mpsc::channel(WAITING);
     let first = FollowRequest::Hello((**hello.borrow()).clone());
     requests.send(pb::FollowRequest::from(&first)).await?;

@@ -5,22 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_certs::enrolment::{
-    CallError, Enrolment as EnrolmentFile, Issued, Member, load_or_enrol,
-};
+use causeway_certs::dial::{self, GatewayAt};
+use causeway_certs::enrolment::{CallError, Member};
 use causeway_certs::name::Role;
 use causeway_certs::tls::{LeafCell, Tls};
-use causeway_certs::token::{self, JoinToken};
+use causeway_certs::token::JoinToken;
 use causeway_certs::trust::{Trust, TrustHandle};
-use causeway_gateway::app::{self, Running, local_channel, wall_clock};
+use causeway_gateway::app::{self, PATIENCE, Running, wall_clock};
 use causeway_gateway::config::Config;
-use causeway_proto::model::{Enrolment, IssuedCertificate, Preflight, TrustState};
-use causeway_proto::wire::pb::{admin, local, status};
-use hyper_util::rt::TokioIo;
+use causeway_gateway::transport::Transport;
+use causeway_proto::model::{Preflight, TrustState};
+use causeway_proto::wire::pb::{admin, status};
 use tempfile::TempDir;
-use tokio::net::UnixStream;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -91,13 +89,8 @@ impl Gateway {
     }
 
     async fn admin(&self) -> admin::admin_client::AdminClient<Channel> {
-        let path = self.running.addresses.socket.clone();
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://gateway");
-        let channel = endpoint.connect_with_connector(connector).await.unwrap();
+        let socket = GatewayAt::Unix(self.running.addresses.socket.clone());
+        let channel = dial::channel(&socket, None, PATIENCE).await.unwrap();
         admin::admin_client::AdminClient::new(channel)
     }
 
@@ -173,8 +166,8 @@ impl Gateway {
         }
     }
 
-    fn local(&self) -> String {
-        self.running.addresses.local.to_string()
+    fn local(&self) -> GatewayAt {
+        GatewayAt::Tcp(self.running.addresses.local.to_string())
     }
 }
 
@@ -248,6 +241,46 @@ async fn tokens_that_are_refused() {
     assert!(west.try_join(&token, false).await.unwrap().0, "still whole");
 }
 
+/// Whoever knows the pin can come so far; it costs no more than their places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_that_only_hold_the_port_open_are_bounded() {
+    let (east, west) = (leader("east").await, leader("west").await);
+    let text = east.token(None).await;
+    let token = JoinToken::decode(&text).unwrap();
+    let transport = Transport::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config = Arc::new(causeway_certs::tls::join_client(&token).unwrap());
+    let mut held = Vec::new();
+    let refused = loop {
+        let link = transport
+            .dial(&token.gateways[0], Arc::clone(&config))
+            .await;
+        let link = link.unwrap();
+        // Served connections stay for as long as a join may take.
+        let over = tokio::time::timeout(Duration::from_millis(20), link.closed()).await;
+        if let Ok(why) = over {
+            break why;
+        }
+        held.push(link);
+        assert!(held.len() < 200, "never refused");
+    };
+    assert!(refused.contains("too many joins"), "{refused}");
+    assert!(west.try_join(&text, false).await.is_err());
+    for link in held {
+        link.close("gone");
+    }
+    for _ in 0..100 {
+        if west
+            .try_join(&text, false)
+            .await
+            .is_ok_and(|(joined, _)| joined)
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no place becomes free");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_cluster_of_the_same_name() {
     let (east, west) = (leader("east").await, leader("west").await);
@@ -285,43 +318,16 @@ async fn a_second_cluster_of_the_same_name() {
     assert!(says.contains("south is not a peer of east"), "{says}");
 }
 
-async fn client(
-    tls: &Tls,
-    address: &str,
-) -> Result<local::local_client::LocalClient<Channel>, CallError> {
-    let channel = local_channel(tls, address).await?;
-    Ok(local::local_client::LocalClient::new(channel))
-}
-
-fn issued(certificate: IssuedCertificate) -> Issued {
-    Issued {
-        chain: certificate.chain,
-        authorities: certificate.authorities,
-    }
-}
-
 async fn enrol(gateway: &Gateway, file: &str, role: &str, dir: &str) -> Result<Member, String> {
-    let call = |tls: Tls, enrolment: EnrolmentFile, csr: Vec<u8>| async move {
-        let mut client = client(&tls, &enrolment.home.gateways[0]).await?;
-        let request = Enrolment {
-            id: token::id(&enrolment.secret),
-            secret: enrolment.secret.expose().to_vec(),
-            csr,
-        };
-        let reply = client.enroll(local::EnrollRequest::from(&request)).await;
-        let reply = reply.map_err(|status| status.message().to_owned())?;
-        Ok(issued(reply.into_inner().try_into()?))
-    };
     let role = Role::parse(role).unwrap();
-    let dir = gateway.dir.path().join(dir);
-    load_or_enrol(&dir, &role, Some(Path::new(file)), wall_clock(), call)
-        .await
-        .map_err(|e| e.to_string())
+    let (dir, file) = (gateway.dir.path().join(dir), Some(Path::new(file)));
+    let member = dial::member(&dir, &role, file, wall_clock(), &[], PATIENCE).await;
+    member.map_err(|e| e.to_string())
 }
 
 /// Whether an operator's call and a reader's are let through.
-async fn asked(tls: &Tls, address: &str) -> (Code, Code) {
-    let channel = local_channel(tls, address).await.unwrap();
+async fn asked(tls: &Tls, at: &GatewayAt) -> (Code, Code) {
+    let channel = dial::channel(at, Some(tls), PATIENCE).await.unwrap();
     let mut admin = admin::admin_client::AdminClient::new(channel.clone());
     let token = admin
         .create_token(admin::CreateTokenRequest::default())
@@ -343,12 +349,9 @@ async fn processes_of_ours_enrol_and_may_do_their_part() {
     let says = says.unwrap_err();
     assert!(says.contains("its file was used before"), "{says}");
 
-    let renewed = agent.renew(|csr| async {
-        let mut client = client(&agent.tls, &west.local()).await?;
-        let reply = client.renew(local::RenewRequest { csr }).await?;
-        Ok(issued(reply.into_inner().try_into()?))
-    });
-    renewed.await.unwrap();
+    dial::renew(&agent, &[west.local()], PATIENCE)
+        .await
+        .unwrap();
 
     let file = west.enrolment(admin::Role::Operator, "ann").await;
     let operator = enrol(&west, &file, "operator/ann", "operator").await;
@@ -373,10 +376,10 @@ async fn a_process_of_another_cluster_is_no_process_of_ours() {
     let trust = Trust::of_bundle(&bundle, "prod".parse().unwrap());
     let tls = Tls::new(eve.tls.leaf.clone(), TrustHandle::new(trust));
     let read = async {
-        let channel = local_channel(&tls, &west.local()).await?;
+        let channel = dial::channel(&west.local(), Some(&tls), PATIENCE).await?;
         let mut reader = status::status_client::StatusClient::new(channel);
         let read = reader.get_status(status::GetStatusRequest::default());
-        read.await.map_err(std::io::Error::other)
+        Ok::<_, CallError>(read.await?)
     };
     assert!(read.await.is_err());
 }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use causeway_certs::enrolment::{Enrolment, load_or_enrol};
+use causeway_certs::enrolment::Enrolment;
 use causeway_certs::name::Role;
 
 use crate::args::{Global, LoginArgs};
 use crate::failure::{Failure, Kind};
-use crate::identity::{enroll, failed, wall_clock};
+use crate::identity::enrol;
 use crate::print::note;
 
 pub async fn run(args: &LoginArgs, global: &Global) -> Result<(), Failure> {
@@ -18,11 +18,8 @@ pub async fn run(args: &LoginArgs, global: &Global) -> Result<(), Failure> {
         let what = format!("{} is for {role}, not for an operator", args.file.display());
         return Err(Failure::new(Kind::Refused, what, "give it to that process"));
     }
-    let server = global.server.clone();
-    let timeout = global.timeout;
-    let call = |tls, enrolment, csr| enroll(server, timeout, tls, enrolment, csr);
-    let member = load_or_enrol(&dir, &role, Some(&args.file), wall_clock(), call).await;
-    let member = member.map_err(failed)?;
+    let server = global.server.as_ref();
+    let member = enrol(&dir, &role, &args.file, server, global.timeout).await?;
     let gateways = member.home.gateways.join(" or ");
     note(&format!(
         "{role} of {}: use it with --server {gateways} --identity {}",

@@ -1,6 +1,6 @@
 //! What changes nothing.
 
-use expect_test::expect;
+use expect_test::{Expect, expect};
 
 use crate::check;
 
@@ -40,11 +40,7 @@ fn status() {
     );
 }
 
-#[test]
-fn status_in_yaml() {
-    check(
-        &["status", "-o", "yaml"],
-        expect![[r#"
+const STATUS: Expect = expect![[r#"
         cluster: west
         clusterset: demo
         gateway: w2
@@ -172,8 +168,11 @@ fn status_in_yaml() {
         - node: w2
           reason: NoFlow
           packets: 17
-    "#]],
-    );
+    "#]];
+
+#[test]
+fn status_in_yaml() {
+    check(&["status", "-o", "yaml"], STATUS);
 }
 
 #[test]

@@ -4,19 +4,18 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use causeway_certs::ca::{Authority, CaError, Leaf};
+use causeway_certs::ca::{Authority, CaError};
 use causeway_certs::catalog_key::verify_catalog;
-use causeway_certs::enrolment::{Issued, Member, load_or_enrol};
-use causeway_certs::grant::{RENEW_RETRY_MS, renew_at};
+use causeway_certs::dial;
+use causeway_certs::enrolment::Member;
+use causeway_certs::grant::{RENEW_RETRY_MS, renew_in};
 use causeway_certs::name::Role;
 use causeway_certs::tls::{LeafCell, Tls};
-use causeway_certs::token;
 use causeway_certs::trust::{Trust, TrustHandle};
-use causeway_proto::model::{Enrolment, IssuedCertificate, Timestamp, TrustBundle, TrustState};
-use causeway_proto::wire::pb::local as pb;
+use causeway_proto::model::{Timestamp, TrustBundle, TrustState};
 
+use super::PATIENCE;
 use super::clock::{random_u64, wall_clock};
-use super::local_channel;
 use crate::catalog::Keys;
 use crate::config::Config;
 
@@ -58,26 +57,9 @@ impl OwnKeys {
                 config,
             });
         }
-        let file = config.enroll_file.clone();
-        let address = config.leader_address.clone().unwrap_or_default();
-        let member = load_or_enrol(
-            &config.state_dir,
-            &role,
-            file.as_deref(),
-            now,
-            async |tls, enrolment, csr| {
-                let request = Enrolment {
-                    id: token::id(&enrolment.secret),
-                    secret: enrolment.secret.expose().to_vec(),
-                    csr,
-                };
-                let mut client =
-                    pb::local_client::LocalClient::new(local_channel(&tls, &address).await?);
-                let reply = client.enroll(pb::EnrollRequest::from(&request)).await?;
-                issued(IssuedCertificate::try_from(reply.into_inner())?)
-            },
-        )
-        .await?;
+        let leader = config.leader_address.as_slice();
+        let (dir, file) = (&config.state_dir, config.enroll_file.as_deref());
+        let member = dial::member(dir, &role, file, now, leader, PATIENCE).await?;
         Ok(Self {
             tls: member.tls.clone(),
             authorities: member.home.roots()?,
@@ -117,14 +99,21 @@ impl OwnKeys {
             .unwrap_or_else(PoisonError::into_inner) = own;
     }
 
-    /// Renews the leaf at two thirds of its life, for ever.
+    /// Renews the leaf whenever it is time, for ever.
     pub async fn renew(&self) {
         let jitter = random_u64();
+        if let Some(member) = &self.member {
+            let leader = self.config.leader_address.as_slice();
+            return dial::keep(member, leader, PATIENCE, jitter, wall_clock).await;
+        }
         loop {
-            let at = self.tls.leaf.validity().map(|v| renew_at(v, jitter));
-            let wait = at.map_or(RENEW_RETRY_MS, |at| at.since(wall_clock()));
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            match self.renew_once().await {
+            let window = self.tls.leaf.validity();
+            let wait = window.map_or(0, |window| renew_in(window, jitter, wall_clock()));
+            if wait > 0 {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                continue;
+            }
+            match self.issue() {
                 Ok(()) => tracing::info!("certificate renewed"),
                 Err(error) => {
                     tracing::warn!(%error, "certificate not renewed");
@@ -134,24 +123,15 @@ impl OwnKeys {
         }
     }
 
-    async fn renew_once(&self) -> Result<(), anyhow::Error> {
+    /// The leader issues its leaf itself.
+    fn issue(&self) -> Result<(), CaError> {
         if let Some(authority) = &self.authority {
             let role = Role::Gateway(self.config.name.clone());
-            let leaf: Leaf = authority.own_leaf(role, wall_clock())?;
-            self.tls.leaf.replace(&leaf)?;
-            return Ok(());
+            self.tls
+                .leaf
+                .replace(&authority.own_leaf(role, wall_clock())?)?;
         }
-        let Some(member) = &self.member else {
-            return Ok(());
-        };
-        let address = self.config.leader_address.clone().unwrap_or_default();
-        let renewed = member.renew(async |csr| {
-            let channel = local_channel(&self.tls, &address).await?;
-            let mut client = pb::local_client::LocalClient::new(channel);
-            let reply = client.renew(pb::RenewRequest { csr }).await?;
-            issued(IssuedCertificate::try_from(reply.into_inner())?)
-        });
-        Ok(renewed.await?)
+        Ok(())
     }
 }
 
@@ -171,11 +151,4 @@ impl Keys for Arc<OwnKeys> {
         let set = &self.config.clusterset;
         verify_catalog(bundle, set, &bundle.cluster, bytes, signature).is_ok()
     }
-}
-
-fn issued(certificate: IssuedCertificate) -> Result<Issued, causeway_certs::enrolment::CallError> {
-    Ok(Issued {
-        chain: certificate.chain,
-        authorities: certificate.authorities,
-    })
 }
