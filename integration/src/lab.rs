@@ -122,7 +122,8 @@ impl Lab {
     pub fn remove_pod(&mut self, pod: &Pod) -> anyhow::Result<()> {
         self.processes.kill_named(pod.name)?;
         // The kernel takes its time to empty a namespace; the port goes at once, as the CNI sees to.
-        self.netns(pod.node).ip(&format!("link delete {}\n", pod.port()))?;
+        self.netns(pod.node)
+            .ip(&format!("link delete {}\n", pod.port()))?;
         self.pod(pod).delete()
     }
 
@@ -202,7 +203,9 @@ pub fn object() -> anyhow::Result<PathBuf> {
         return Ok(PathBuf::from(told));
     }
     let programs = programs()?;
-    let target = programs.parent().context("programs without a target directory")?;
+    let target = programs
+        .parent()
+        .context("programs without a target directory")?;
     Ok(target.join("ebpf/bpfel-unknown-none/bpf/causeway-ebpf"))
 }
 
