@@ -350,72 +350,39 @@ fn bad_tunnel_headers(world: &mut World) -> Vec<Outcome> {
         from: true,
         ..Vni::default()
     };
+    let changed = |change: fn(&mut Vni)| {
+        let mut vni = peer;
+        change(&mut vni);
+        vni.encode()
+    };
     let mut out = vec![world.tunnel_bare(&frame)];
     for (vni, node) in [
-        (Vni { number: 6, ..peer }.encode(), GATEWAY),
-        (Vni { number: 0, ..peer }.encode(), GATEWAY),
+        (changed(|vni| vni.number = 6), GATEWAY),
+        (changed(|vni| vni.number = 0), GATEWAY),
+        (changed(|vni| vni.from = false), GATEWAY),
+        (changed(|vni| vni.passed_on = true), GATEWAY),
         (
-            Vni {
-                from: false,
-                ..peer
-            }
-            .encode(),
-            GATEWAY,
-        ),
-        (
-            Vni {
-                passed_on: true,
-                ..peer
-            }
-            .encode(),
-            GATEWAY,
-        ),
-        (
-            Vni {
-                first: true,
-                reply: true,
-                ..peer
-            }
-            .encode(),
+            changed(|vni| (vni.first, vni.reply) = (true, true)),
             GATEWAY,
         ),
         (peer.encode() | 1, GATEWAY),
         (peer.encode(), PEER_NODE),
         (
-            Vni {
-                probe: true,
-                reply: true,
-                ..peer
-            }
-            .encode(),
+            changed(|vni| (vni.probe, vni.reply) = (true, true)),
             PEER_NODE,
         ),
+        (changed(|vni| vni.probe = true), NODE_2),
         (
-            Vni {
-                probe: true,
-                ..peer
-            }
-            .encode(),
-            NODE_2,
-        ),
-        (
-            Vni {
-                from: false,
-                passed_on: true,
-                ..peer
-            }
-            .encode(),
+            changed(|vni| (vni.from, vni.passed_on) = (false, true)),
             NODE_2,
         ),
     ] {
-        out.push(world.tunnel(
-            Tunnel {
-                vni,
-                node,
-                identity: 0,
-            },
-            &frame,
-        ));
+        let header = Tunnel {
+            vni,
+            node,
+            identity: 0,
+        };
+        out.push(world.tunnel(header, &frame));
     }
     out
 }
