@@ -1,6 +1,7 @@
 //! Pure: what processes of one cluster tell each other beside Views and Reports.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{
     Allocations, CatalogDelta, Condition, Digest, Exports, GatewayAddress, GatewayName, NodeName,
@@ -84,8 +85,8 @@ pub enum WatchScope {
     Whole,
 }
 
-/// A request for the first certificate, by a one-time file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request for the first certificate, by a one-time file. Its `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Enrolment {
     /// Which enrolment: digest of its secret.
     pub id: Digest,
@@ -93,6 +94,14 @@ pub struct Enrolment {
     pub secret: Vec<u8>,
     /// Certificate signing request, DER, at most `limits::CERTIFICATE_BYTES`.
     pub csr: Vec<u8>,
+}
+
+impl fmt::Debug for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolment")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A certificate as issued.

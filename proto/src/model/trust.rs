@@ -1,6 +1,7 @@
 //! Pure: who is trusted for which cluster, who is cut off, and which tokens are burnt.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,8 @@ pub struct TrustState {
     pub withdrawn: BTreeSet<Vec<u8>>,
 }
 
-/// A join token as its issuer keeps it: the secret itself is not kept, its key is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A join token as its issuer keeps it: the secret itself is not kept, its key is, which no `Debug` shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuedToken {
     /// Key for the proof, derived from the secret.
     pub key: [u8; 32],
@@ -49,6 +50,15 @@ pub struct IssuedToken {
     pub for_cluster: Option<ClusterId>,
 }
 
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken")
+            .field("expires", &self.expires)
+            .field("for_cluster", &self.for_cluster)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A one-time enrolment of one of our own processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssuedEnrolment {
@@ -56,4 +66,31 @@ pub struct IssuedEnrolment {
     pub role: String,
     /// When it expires.
     pub expires: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Enrolment;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let token = IssuedToken {
+            key: [171; 32],
+            expires: Timestamp(7),
+            for_cluster: None,
+        };
+        let enrolment = Enrolment {
+            id: Digest([1; 32]),
+            secret: vec![171; 32],
+            csr: Vec::new(),
+        };
+        let state = TrustState {
+            tokens: BTreeMap::from([(Digest([2; 32]), token)]),
+            ..TrustState::default()
+        };
+        let text = format!("{state:?} {enrolment:?}");
+        assert!(text.contains("IssuedToken") && text.contains("Enrolment"));
+        assert!(!text.contains("171") && !text.contains("abab"), "{text}");
+    }
 }
