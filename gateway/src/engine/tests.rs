@@ -1,6 +1,9 @@
 use causeway_proto::model::{
-    Frame, Held, Hello, Liveness, ServiceName, SnapshotBegin, SnapshotEnd, TrustBundle, Want,
+    Ack, Frame, Held, Hello, Liveness, Nack, NackReason, ServiceName, SnapshotBegin, SnapshotEnd,
+    TrustBundle, Want,
 };
+
+mod trust;
 
 use super::*;
 use crate::samples::{NameKeys, at, bundle, export, exports, id};
@@ -252,6 +255,31 @@ fn who_speaks_for_a_third_is_not_heard() {
     east.work();
     assert!(east.ends[1].contains("no member"));
     assert_eq!(east.sends(2), ["Hello", "Bye"]);
+}
+
+#[test]
+fn what_a_peer_refuses_is_shown_until_it_takes_something() {
+    let mut east = Host::new("east", &["west"], Restored::default());
+    east.work();
+    east.disk_answers();
+    east.meet(1, "west", None);
+    let held = east.gateway.catalog().own.held().unwrap();
+    let nack = Frame::Nack(Nack {
+        revision: held.revision,
+        reason: NackReason::BadSignature,
+        message: "not signed by the catalog key".to_owned(),
+    });
+    east.gateway.handle_frame(SessionId(1), nack, at(2_000));
+    east.work();
+    let told = |east: &Host| {
+        let mut problems = east.gateway.view().problems.iter();
+        problems.any(|p| p.message.contains("refuses our revision"))
+    };
+    assert!(told(&east));
+    let ack = Frame::Ack(Ack { held });
+    east.gateway.handle_frame(SessionId(1), ack, at(2_000));
+    east.work();
+    assert!(!told(&east));
 }
 
 #[test]
