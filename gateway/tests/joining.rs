@@ -1,5 +1,11 @@
 //! Two and more whole gateways in one process: real sockets on loopback, real files, no kernel and no Kubernetes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on stops"
+)]
+
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;

@@ -367,10 +367,10 @@ impl Driver {
 
     fn feed_followers(&mut self, now: Now) {
         for (name, following) in &self.followers {
-            if let Ok(place) = following.states.try_reserve() {
-                if let Some(state) = self.gateway.poll_follow(name, now) {
-                    place.send(state);
-                }
+            if let Ok(place) = following.states.try_reserve()
+                && let Some(state) = self.gateway.poll_follow(name, now)
+            {
+                place.send(state);
             }
         }
     }

@@ -1,5 +1,12 @@
 //! Whole gateways on loopback: two clusters pair, exchange catalogs, survive restarts and the loss of a leader.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on stops"
+)]
+
 mod harness;
 mod hostile;
 
