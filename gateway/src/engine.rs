@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use causeway_certs::bundle::authority_digest;
 use causeway_proto::model::{
     Allocations, CatalogDelta, ClusterId, ClusterSet, GatewayAddress, GatewayName, Node, NodeName,
     Prefix, Problem, ProblemKind, Publication, Report, Timestamp, TrustState, View, ViewRevision,
@@ -25,6 +26,13 @@ use crate::session::{End, Session};
 
 use follower::Link;
 use leader::Follower;
+
+/// A node whose agent is not heard for so long is forgotten: nodes come and go under ever new names.
+const FORGOTTEN_MS: u64 = 600_000;
+
+/// Two reports that say that a peer was heard at times this near mean the same packets: probes come once a
+/// second, and the nodes' own conversion of clocks is good to some milliseconds.
+const SAME_PACKETS_MS: u64 = 250;
 
 /// A session, as the shell numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -301,9 +309,16 @@ impl Gateway {
     pub fn members(&self) -> BTreeSet<ClusterId> {
         let trusted = self.trust.bundles.keys();
         trusted
-            .filter(|id| !self.trust.revocations.contains_key(*id) && **id != self.settings.cluster)
+            .filter(|id| !self.is_cut_off(id) && **id != self.settings.cluster)
             .cloned()
             .collect()
+    }
+
+    /// Whether it was cut off, and has not come back with another CA since.
+    fn is_cut_off(&self, id: &ClusterId) -> bool {
+        let cut = self.trust.revocations.get(id);
+        let ca = self.trust.bundles.get(id).and_then(authority_digest);
+        cut.is_some_and(|cut| ca.is_none_or(|ca| ca == cut.ca))
     }
 
     /// The next thing to do.
@@ -314,6 +329,12 @@ impl Gateway {
     /// An agent's word about its node and about whose packets it has heard.
     pub fn report(&mut self, report: Report, now: Now) {
         for (id, heard) in &report.heard {
+            // The same packets told again are no new evidence, however long the telling took.
+            let told = self.reports.get(&report.node);
+            let told = told.and_then(|(before, _)| before.heard.get(id));
+            if told.is_some_and(|told| heard.since(*told) < SAME_PACKETS_MS) {
+                continue;
+            }
             let age = report.time.since(*heard);
             if let Some(peer) = self.catalog.peer_mut(id) {
                 let before = peer.life.liveness(now);
@@ -349,6 +370,8 @@ impl Gateway {
             self.wait_until = None;
             self.dirty = true;
         }
+        self.reports
+            .retain(|_, (_, at)| now.age(*at) < FORGOTTEN_MS);
         let newest = self.catalog.own.held();
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
@@ -400,6 +423,7 @@ impl Gateway {
         problems.extend(self.clock.problem(now));
         problems.extend(self.told.clone());
         problems.extend(self.refused.values().cloned());
+        problems.extend(self.refused_leader());
         let gateways = self.gateway_nodes();
         let known = Known {
             facts: &facts,

@@ -157,7 +157,10 @@ async fn follow(
                 if !core.tell(Input::Followed(Box::new(state), done)).await {
                     return Ok(());
                 }
-                if kept.await.unwrap_or(false) && sequence > 0 {
+                if !kept.await.unwrap_or(false) {
+                    anyhow::bail!("what the leader sends is not taken; see the problems in `causeway status`");
+                }
+                if sequence > 0 {
                     let ack = FollowRequest::Ack(sequence);
                     requests.send(pb::FollowRequest::from(&ack)).await?;
                 }

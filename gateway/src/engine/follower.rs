@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use causeway_proto::model::{
-    FollowHello, FollowState, GatewayAddress, GatewayName, Part, PartKey, Timestamp,
+    FollowHello, FollowState, GatewayAddress, GatewayName, Part, PartKey, Problem, ProblemKind,
+    Timestamp,
 };
 
 use super::{Gateway, Keep};
@@ -16,12 +17,15 @@ use crate::now::Now;
 pub(super) struct Link {
     /// Since when it is gone.
     down: Option<Timestamp>,
+    /// Why what came last over it was not taken.
+    refused: Option<String>,
 }
 
 impl Link {
     pub fn new(now: Now) -> Self {
         Self {
             down: Some(now.wall),
+            refused: None,
         }
     }
 }
@@ -44,10 +48,27 @@ impl Gateway {
     }
 
     /// Takes what the leader sent. True: acknowledge it once all that [`Gateway::poll`] wants kept is on disk. False:
-    /// it comes from a leadership that is over.
+    /// nothing of it was taken, and the connection is of no use: it comes from a leadership that is over, or with
+    /// a catalog that is not this cluster's.
     pub fn follow(&mut self, state: FollowState, now: Now) -> bool {
         if self.is_leader() || state.epoch < self.ledger.in_force().epoch {
             return false;
+        }
+        let taken = state.catalog.map(|whole| {
+            let taken = self.catalog.own.take(&whole, self.keys.as_ref());
+            taken.map(|news| news.then_some(whole))
+        });
+        let catalog = match taken.transpose() {
+            Ok(catalog) => catalog.flatten(),
+            Err(refusal) => {
+                self.link.refused = Some(refusal.message);
+                self.dirty = true;
+                return false;
+            }
+        };
+        self.link.refused = None;
+        if let Some(whole) = catalog {
+            self.keep(Keep::Own(whole));
         }
         if state.epoch > self.epoch {
             self.epoch = state.epoch;
@@ -69,13 +90,6 @@ impl Gateway {
         {
             self.trusted(trust, now);
         }
-        if let Some(whole) = state.catalog {
-            match self.catalog.own.take(&whole, self.keys.as_ref()) {
-                Ok(true) => self.keep(Keep::Own(whole)),
-                Ok(false) => {}
-                Err(_) => return false,
-            }
-        }
         self.nodes = state.gateways;
         for report in state.reports {
             self.report(report, now);
@@ -93,6 +107,17 @@ impl Gateway {
             (_, down) => down,
         };
         self.dirty = true;
+    }
+
+    /// What the leader sends and cannot be taken.
+    pub(super) fn refused_leader(&self) -> Option<Problem> {
+        self.link.refused.as_ref().map(|why| Problem {
+            kind: ProblemKind::Frozen,
+            subject: format!("leader {}", self.settings.leader),
+            message: format!(
+                "its catalog is not taken: {why}; does this gateway's enrolment file come from it?"
+            ),
+        })
     }
 
     pub(super) fn frozen_since(&self) -> Option<Timestamp> {

@@ -113,8 +113,9 @@ impl Gateway {
         let members = self.members();
         self.catalog.keep_only(&members, now);
         self.refused.retain(|id, _| members.contains(id));
-        let cut_off = self.trust.revocations.clone();
-        let revoked = |id: &ClusterId| cut_off.contains_key(id);
+        let cut_off = self.trust.revocations.keys();
+        let cut_off: BTreeSet<_> = cut_off.filter(|id| self.is_cut_off(id)).cloned().collect();
+        let revoked = |id: &ClusterId| cut_off.contains(id);
         self.close_all(ByeReason::Revoked, "cut off", now, revoked);
         let out = |id: &ClusterId| !members.contains(id);
         self.close_all(ByeReason::Left, "no member any more", now, out);

@@ -1,6 +1,6 @@
 //! Pure: sessions with peers: what comes in goes to the catalog, what became of it goes back.
 
-use causeway_proto::limits::LEASE_MS;
+use causeway_proto::limits::{LEASE_MS, SESSIONS_PER_PEER};
 use causeway_proto::model::{
     ByeReason, ClusterId, Frame, GatewayName, Hello, Nack, Problem, ProblemKind,
 };
@@ -37,12 +37,20 @@ impl Gateway {
         let member = self.members().contains(&cluster);
         let mut session = Session::new(ours, cluster.clone(), gateway, now);
         if !member {
-            let (reason, why) = if self.trust.revocations.contains_key(&cluster) {
+            let (reason, why) = if self.is_cut_off(&cluster) {
                 (ByeReason::Revoked, "cut off")
             } else {
                 (ByeReason::Incompatible, "no member of this clusterset")
             };
             session.close(reason, 0, why);
+        }
+        let with_it = self
+            .sessions
+            .values()
+            .filter(|(s, _)| *s.cluster() == cluster);
+        if with_it.count() >= SESSIONS_PER_PEER {
+            let why = "more sessions than all gateways of two clusters need";
+            session.close(ByeReason::PeerFault, 0, why);
         }
         self.sessions.insert(id, (session, dialled));
         self.drain(id, now);
