@@ -52,7 +52,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     ("aya_ebpf", &["causeway-ebpf"], &["dataplane-ebpf/ebpf/"]),
-    ("hickory_server", &["causeway-dns"], &["dns/src/server"]),
+    ("hickory_proto", &["causeway-dns"], &["dns/src/"]),
     ("rcgen", &["causeway-certs"], &["certs/src/"]),
     (
         "rtnetlink",
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(depends("causeway-gateway", "quinn"), 0);
         assert_eq!(depends("causeway-controller", "quinn"), 1);
         assert_eq!(depends("causeway-gateway", "aya"), 1);
-        assert_eq!(depends("causeway-gateway", "hickory-server"), 1);
+        assert_eq!(depends("causeway-gateway", "hickory-proto"), 1);
         assert_eq!(depends("causeway-gateway", "rcgen"), 1);
         assert_eq!(depends("causeway-gateway", "tokio"), 0);
     }
@@ -211,15 +211,15 @@ mod tests {
         );
         assert_eq!(
             found(
-                "dns/src/answer.rs",
-                "use hickory_server::server::Request;\n"
+                "gateway/src/app.rs",
+                "use hickory_proto::op::Message;\n"
             ),
             1
         );
         assert_eq!(
             found(
-                "dns/src/answer.rs",
-                "#[cfg(test)]\nmod tests {\nuse hickory_server::x;\n}\n"
+                "gateway/src/app.rs",
+                "#[cfg(test)]\nmod tests {\nuse hickory_proto::x;\n}\n"
             ),
             0
         );
