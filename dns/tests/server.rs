@@ -6,15 +6,12 @@
     reason = "a test stops at what it did not expect"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_proto::model::{
-    Affinity, Import, ImportEndpoint, InternalTrafficPolicy, Locality, SyncState, View,
-    ViewRevision,
-};
+use causeway_proto::model::{Import, ImportEndpoint, SyncState, View};
 use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,8 +22,6 @@ fn import(vip: Option<&str>, endpoints: u8) -> Import {
     Import {
         headless: vip.is_none(),
         vip: vip.map(|vip| vip.parse().unwrap()),
-        ports: Vec::new(),
-        shares: BTreeMap::new(),
         endpoints: (0..endpoints)
             .map(|i| ImportEndpoint {
                 cluster: "west".parse().unwrap(),
@@ -35,44 +30,19 @@ fn import(vip: Option<&str>, endpoints: u8) -> Import {
                 ports: Vec::new(),
             })
             .collect(),
-        affinity: Affinity::None,
-        internal_traffic_policy: InternalTrafficPolicy::Cluster,
-        traffic_distribution: None,
-        ip_families: Vec::new(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        locality: Locality::LocalFirst,
-        stale: false,
+        ..Import::default()
     }
 }
 
 fn view(imports: &[(&str, Import)]) -> Arc<View> {
     let imports = imports.iter().map(|(n, i)| (n.parse().unwrap(), i.clone()));
     Arc::new(View {
-        revision: ViewRevision::default(),
-        cluster: "east".parse().unwrap(),
-        cluster_set: "demo".parse().unwrap(),
         imports: imports.collect(),
-        exports: BTreeMap::new(),
-        conflicts: BTreeMap::new(),
-        peers: BTreeMap::new(),
-        nodes: BTreeMap::new(),
-        gateways: BTreeMap::new(),
-        namespaces: BTreeSet::new(),
-        workloads: BTreeMap::new(),
-        identities: BTreeMap::new(),
-        self_map: Vec::new(),
-        vip_pool: Vec::new(),
-        mapping_pool: Vec::new(),
-        seed: [0; 16],
-        tunnel_port: 7472,
         sync: SyncState {
             local: true,
             missing: BTreeSet::new(),
         },
-        frozen_since: None,
-        problems: Vec::new(),
-        conditions: Vec::new(),
+        ..View::empty("east".parse().unwrap(), "demo".parse().unwrap())
     })
 }
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{
     Address, Affinity, BackendPort, Encryption, EndpointKey, EndpointState, Generation,
-    IdentityNumber, Import, ImportPort, ImportShare, InternalTrafficPolicy, Liveness, Locality,
-    Mapping, Member, Node, NodeName, OwnExport, OwnHeadless, PeerNumber, PeerView, Prefix,
-    Protocol, ServiceName, SyncState, Timestamp, View, ViewRevision,
+    IdentityNumber, Import, ImportPort, ImportShare, Liveness, Mapping, Member, Node, NodeName,
+    OwnExport, OwnHeadless, PeerNumber, PeerView, Prefix, Protocol, ServiceName, SyncState,
+    Timestamp, View, ViewRevision,
 };
 
 fn address(s: &str) -> Address {
@@ -46,17 +46,6 @@ fn empty(cluster: &str) -> View {
             instance: 1,
             number: 1,
         },
-        cluster: cluster.parse().unwrap(),
-        cluster_set: "test".parse().unwrap(),
-        imports: BTreeMap::new(),
-        exports: BTreeMap::new(),
-        conflicts: BTreeMap::new(),
-        peers: BTreeMap::new(),
-        nodes: BTreeMap::new(),
-        gateways: BTreeMap::new(),
-        namespaces: BTreeSet::new(),
-        workloads: BTreeMap::new(),
-        identities: BTreeMap::new(),
         self_map: vec![mapping("242.0.0.0/16")],
         vip_pool: vec![prefix("241.0.0.0/16")],
         mapping_pool: vec![
@@ -70,9 +59,7 @@ fn empty(cluster: &str) -> View {
             local: true,
             missing: BTreeSet::new(),
         },
-        frozen_since: None,
-        problems: Vec::new(),
-        conditions: Vec::new(),
+        ..View::empty(cluster.parse().unwrap(), "test".parse().unwrap())
     }
 }
 
@@ -95,19 +82,10 @@ fn import(vip: &str, target: u16, shares: &[(&str, u16, &str)]) -> Import {
         (id.parse().unwrap(), share)
     });
     Import {
-        headless: false,
         vip: Some(address(vip)),
         ports: vec![port(Protocol::Tcp, 80), port(Protocol::Udp, 7007)],
         shares: shares.collect(),
-        endpoints: Vec::new(),
-        affinity: Affinity::None,
-        internal_traffic_policy: InternalTrafficPolicy::Cluster,
-        traffic_distribution: None,
-        ip_families: Vec::new(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        locality: Locality::LocalFirst,
-        stale: false,
+        ..Import::default()
     }
 }
 

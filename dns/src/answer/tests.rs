@@ -1,9 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_proto::model::{
-    Affinity, Import, ImportEndpoint, ImportPort, InternalTrafficPolicy, Locality, SyncState, View,
-    ViewRevision,
-};
+use causeway_proto::model::{Import, ImportEndpoint, ImportPort, SyncState, View, ViewRevision};
 use expect_test::{Expect, expect};
 
 use super::*;
@@ -14,17 +11,7 @@ fn import(headless: bool, vip: Option<&str>) -> Import {
     Import {
         headless,
         vip: vip.map(|vip| vip.parse().unwrap()),
-        ports: Vec::new(),
-        shares: BTreeMap::new(),
-        endpoints: Vec::new(),
-        affinity: Affinity::None,
-        internal_traffic_policy: InternalTrafficPolicy::Cluster,
-        traffic_distribution: None,
-        ip_families: Vec::new(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        locality: Locality::LocalFirst,
-        stale: false,
+        ..Import::default()
     }
 }
 
@@ -82,22 +69,8 @@ fn view(missing: &[&str]) -> View {
             instance: 1,
             number: 7,
         },
-        cluster: "east".parse().unwrap(),
-        cluster_set: "demo".parse().unwrap(),
         imports: imports.map(|(n, i)| (n.parse().unwrap(), i)).into(),
-        exports: BTreeMap::new(),
-        conflicts: BTreeMap::new(),
-        peers: BTreeMap::new(),
-        nodes: BTreeMap::new(),
-        gateways: BTreeMap::new(),
         namespaces: ["shop", "empty"].map(|n| n.parse().unwrap()).into(),
-        workloads: BTreeMap::new(),
-        identities: BTreeMap::new(),
-        self_map: Vec::new(),
-        vip_pool: Vec::new(),
-        mapping_pool: Vec::new(),
-        seed: [0; 16],
-        tunnel_port: 7472,
         sync: SyncState {
             local: !missing.contains(&"east"),
             missing: missing
@@ -106,9 +79,7 @@ fn view(missing: &[&str]) -> View {
                 .map(|c| c.parse().unwrap())
                 .collect(),
         },
-        frozen_since: None,
-        problems: Vec::new(),
-        conditions: Vec::new(),
+        ..View::empty("east".parse().unwrap(), "demo".parse().unwrap())
     }
 }
 

@@ -1,9 +1,8 @@
 use std::collections::BTreeSet;
 
 use causeway_proto::model::{
-    Address, Affinity, Encryption, Identity, IdentityNumber, Import, ImportPort, ImportShare,
-    InternalTrafficPolicy, Liveness, Locality, Mapping, PeerNumber, Protocol, SyncState,
-    ViewRevision, Workload,
+    Address, Encryption, Identity, IdentityNumber, Import, ImportPort, ImportShare, Liveness,
+    Mapping, PeerNumber, Protocol, SyncState, ViewRevision, Workload,
 };
 use expect_test::{Expect, expect};
 
@@ -39,7 +38,6 @@ fn import() -> Import {
         liveness: Liveness::Live,
     };
     Import {
-        headless: false,
         vip: Some(address("241.0.0.5")),
         ports: vec![ImportPort {
             name: None,
@@ -49,15 +47,7 @@ fn import() -> Import {
             targets: BTreeMap::from([(share.number, 4)]),
         }],
         shares: BTreeMap::from([("west".parse().unwrap(), share)]),
-        endpoints: Vec::new(),
-        affinity: Affinity::None,
-        internal_traffic_policy: InternalTrafficPolicy::Cluster,
-        traffic_distribution: None,
-        ip_families: Vec::new(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        locality: Locality::LocalFirst,
-        stale: false,
+        ..Import::default()
     }
 }
 
@@ -72,14 +62,8 @@ fn view() -> View {
             instance: 1,
             number: 4,
         },
-        cluster: "east".parse().unwrap(),
-        cluster_set: "demo".parse().unwrap(),
         imports: BTreeMap::from([("shop/cart".parse().unwrap(), import())]),
-        exports: BTreeMap::new(),
-        conflicts: BTreeMap::new(),
         peers: BTreeMap::from([("west".parse().unwrap(), peer())]),
-        nodes: BTreeMap::new(),
-        gateways: BTreeMap::new(),
         namespaces: BTreeSet::from(["shop".parse().unwrap()]),
         workloads: BTreeMap::from([(
             address("10.244.0.6"),
@@ -90,17 +74,11 @@ fn view() -> View {
             theirs: "10.244.0.0/16".parse().unwrap(),
             ours: "242.0.0.0/16".parse().unwrap(),
         }],
-        vip_pool: Vec::new(),
-        mapping_pool: Vec::new(),
-        seed: [0; 16],
-        tunnel_port: 7472,
         sync: SyncState {
             local: true,
             missing: BTreeSet::new(),
         },
-        frozen_since: None,
-        problems: Vec::new(),
-        conditions: Vec::new(),
+        ..View::empty("east".parse().unwrap(), "demo".parse().unwrap())
     }
 }
 

@@ -69,6 +69,36 @@ pub struct View {
     pub conditions: Vec<Condition>,
 }
 
+impl View {
+    /// Of a cluster that knows of nothing and has no pools: what a View is before anything is put into it.
+    #[must_use]
+    pub fn empty(cluster: ClusterId, cluster_set: ClusterSet) -> Self {
+        Self {
+            revision: ViewRevision::default(),
+            cluster,
+            cluster_set,
+            imports: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            namespaces: BTreeSet::new(),
+            workloads: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            self_map: Vec::new(),
+            vip_pool: Vec::new(),
+            mapping_pool: Vec::new(),
+            seed: [0; 16],
+            tunnel_port: 0,
+            sync: SyncState::default(),
+            frozen_since: None,
+            problems: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+}
+
 /// What may not be known yet, so that DNS answers SERVFAIL rather than NXDOMAIN.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SyncState {
@@ -79,7 +109,7 @@ pub struct SyncState {
 }
 
 /// One service as seen after merge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Import {
     /// By the oldest export.
     pub headless: bool,

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{
     Address, Affinity, BackendPort, Encryption, EndpointKey, EndpointState, Generation,
-    IdentityNumber, Import, ImportPort, ImportShare, InternalTrafficPolicy, Liveness, Locality,
-    Mapping, Member, Node, NodeName, OwnExport, OwnHeadless, PeerNumber, PeerView, Prefix,
-    Protocol, ServiceName, SyncState, Timestamp, View, ViewRevision,
+    IdentityNumber, Import, ImportPort, ImportShare, Liveness, Mapping, Member, Node, NodeName,
+    OwnExport, OwnHeadless, PeerNumber, PeerView, Prefix, Protocol, ServiceName, Timestamp, View,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -96,7 +95,6 @@ fn import(vip: Address, targets: BTreeSet<u16>, affinity: bool) -> Import {
         Affinity::None
     };
     Import {
-        headless: false,
         vip: Some(vip),
         ports: vec![ImportPort {
             name: None,
@@ -109,15 +107,8 @@ fn import(vip: Address, targets: BTreeSet<u16>, affinity: bool) -> Import {
             .iter()
             .map(|n| (format!("c{n}").parse().unwrap(), share(*n)))
             .collect(),
-        endpoints: Vec::new(),
         affinity,
-        internal_traffic_policy: InternalTrafficPolicy::Cluster,
-        traffic_distribution: None,
-        ip_families: Vec::new(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        locality: Locality::LocalFirst,
-        stale: false,
+        ..Import::default()
     }
 }
 
@@ -176,30 +167,18 @@ fn empty() -> View {
     };
     let name = |n: u8| -> NodeName { format!("n{n}").parse().unwrap() };
     View {
-        revision: ViewRevision::default(),
-        cluster: "east".parse().unwrap(),
-        cluster_set: "test".parse().unwrap(),
-        imports: BTreeMap::new(),
-        exports: BTreeMap::new(),
-        conflicts: BTreeMap::new(),
-        peers: BTreeMap::new(),
         nodes: (1..3).map(|n| (name(n), node(n))).collect(),
         gateways: BTreeMap::from([("g1".parse().unwrap(), name(1))]),
-        namespaces: BTreeSet::new(),
         workloads: (0..3)
             .map(pod)
             .map(|(a, node)| (a, (IdentityNumber(1), Some(node))))
             .collect(),
-        identities: BTreeMap::new(),
         self_map: vec![mapping("242.0.0.0/16")],
         vip_pool: vec![prefix("241.0.0.0/16")],
         mapping_pool: vec![prefix("242.0.0.0/7")],
         seed: [7; 16],
         tunnel_port: 7472,
-        sync: SyncState::default(),
-        frozen_since: None,
-        problems: Vec::new(),
-        conditions: Vec::new(),
+        ..View::empty("east".parse().unwrap(), "test".parse().unwrap())
     }
 }
 

@@ -74,8 +74,8 @@ pub(in crate::wire::tests) fn peer_status() -> impl Strategy<Value = PeerStatus>
         })
 }
 
-pub(in crate::wire::tests) fn gateway_status() -> impl Strategy<Value = GatewayStatus> {
-    let node = (
+fn node_status() -> impl Strategy<Value = NodeStatus> {
+    (
         maybe(gateway_name()),
         maybe(any::<u64>()),
         any::<(bool, u64, u64, u32)>(),
@@ -92,7 +92,10 @@ pub(in crate::wire::tests) fn gateway_status() -> impl Strategy<Value = GatewayS
                 hooks: BTreeMap::new(),
                 problems,
             },
-        );
+        )
+}
+
+pub(in crate::wire::tests) fn gateway_status() -> impl Strategy<Value = GatewayStatus> {
     (
         (
             cluster(),
@@ -113,7 +116,7 @@ pub(in crate::wire::tests) fn gateway_status() -> impl Strategy<Value = GatewayS
         ),
         (
             btree_map(cluster(), peer_status(), 0..3),
-            btree_map(node_name(), node, 0..3),
+            btree_map(node_name(), node_status(), 0..3),
             any::<(u32, u32, u32)>(),
         ),
         (
