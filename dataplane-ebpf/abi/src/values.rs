@@ -190,7 +190,7 @@ plain! {
     }
 
     /// `services` (per CPU, key: service index).
-    ServiceCounters[48] {
+    ServiceCounters[56] {
         /// From this node's clients.
         sent_packets: u64,
         sent_bytes: u64,
@@ -201,6 +201,8 @@ plain! {
         served_bytes: u64,
         /// New backend entries.
         served_flows: u64,
+        /// Packets that would have opened a flow, refused because nobody was ready.
+        rejected: u64,
     }
 }
 

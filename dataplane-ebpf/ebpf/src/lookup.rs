@@ -125,6 +125,7 @@ pub fn stage_two(frontend: &Frontend, hash: u32, first: bool) -> Result<Chosen, 
         (current, previous) = (previous, NO_ORDINAL);
     }
     if current == NO_ORDINAL {
+        maps::count_rejected(frontend.service);
         return Err(DropReason::NobodyReady);
     }
     let key = |ordinal| OrdinalKey {

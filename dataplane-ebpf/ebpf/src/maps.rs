@@ -305,6 +305,15 @@ pub fn count_sent(service: u32, bytes: u32, new: bool) {
     }
 }
 
+/// Counts a packet of a service that nobody is ready to take.
+#[inline(always)]
+pub fn count_rejected(service: u32) {
+    if let Some(counters) = SERVICES.get_ptr_mut(service) {
+        // SAFETY: as in `add_one`.
+        unsafe { (*counters).rejected = (*counters).rejected.wrapping_add(1) };
+    }
+}
+
 /// Counts a packet delivered to an endpoint of this node.
 #[inline(always)]
 pub fn count_served(service: u32, bytes: u32, new: bool) {

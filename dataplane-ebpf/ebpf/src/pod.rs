@@ -244,6 +244,7 @@ fn open(
         let hash = stage_one_hash(&config.hash_seed, &packet.tuple(dialled, affinity));
         let slot = maps::slot(frontend.stage_one, hash);
         if slot.current == NO_ORDINAL {
+            maps::count_rejected(frontend.service);
             return Err(DropReason::NobodyReady);
         }
         let ordinal = OrdinalKey {

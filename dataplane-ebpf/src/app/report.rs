@@ -17,7 +17,7 @@ impl Agent {
                 packets: c.sent_packets,
                 bytes: c.sent_bytes,
                 flows: c.sent_flows,
-                rejected: 0,
+                rejected: c.rejected,
             };
             Some((name.clone(), counters))
         });

@@ -153,6 +153,7 @@ fn add(a: ServiceCounters, b: &ServiceCounters) -> ServiceCounters {
         served_packets: a.served_packets.saturating_add(b.served_packets),
         served_bytes: a.served_bytes.saturating_add(b.served_bytes),
         served_flows: a.served_flows.saturating_add(b.served_flows),
+        rejected: a.rejected.saturating_add(b.rejected),
     }
 }
 

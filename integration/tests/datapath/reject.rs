@@ -25,6 +25,7 @@ fn a_syn_to_nobody_is_reset() {
             (7, LOOPBACK, Some(DropReason::NobodyReady))
         );
         assert_eq!(out.counted, [Counted::Reject]);
+        assert_eq!(world.service_counters(6).rejected, 1);
         let back = out.frame();
         assert_eq!((back.source, back.destination, back.ttl), (EMPTY, C, 64));
         assert_eq!(

@@ -233,6 +233,7 @@ impl World {
                 served_packets: sum.served_packets + one.served_packets,
                 served_bytes: sum.served_bytes + one.served_bytes,
                 served_flows: sum.served_flows + one.served_flows,
+                rejected: sum.rejected + one.rejected,
             })
     }
 
