@@ -14,7 +14,7 @@ use causeway_dns::{Code, DnsZone, Kind, Question, answer};
 use causeway_proto::model::{
     ClusterId, DnsRecord, Exports, GatewayName, GatewayStatus, Import, NodeName, NodeStatus,
     PeerStatus, PeerView, PortStatus, Report, Resolution, Revision, ServiceCounters, ServiceCounts,
-    ServiceName, ServiceStatus, SessionStatus, ShareStatus, Timestamp, View,
+    ServiceName, ServiceStatus, SessionStatus, ShareStatus, Timestamp, View, ViewRevision,
 };
 
 pub use whois::whois;
@@ -134,7 +134,7 @@ fn nodes(view: &View, facts: &Facts, now: Timestamp) -> BTreeMap<NodeName, NodeS
                 Some(report) => NodeStatus {
                     gateway,
                     age_ms: Some(now.since(report.time)),
-                    current: report.programmed == Some(view.revision),
+                    current: report.programmed.is_some_and(|p| current(view, p)),
                     flows: report.flows.0,
                     half_open: report.flows.1,
                     pods: u32::try_from(report.pods.len()).unwrap_or(u32::MAX),
@@ -145,6 +145,12 @@ fn nodes(view: &View, facts: &Facts, now: Timestamp) -> BTreeMap<NodeName, NodeS
             (node.clone(), status)
         })
         .collect()
+}
+
+/// Whether a kernel holds the newest View. Another gateway's Views cannot be told apart here: of a node that watches
+/// that one it says no more than that it has programmed one.
+fn current(view: &View, programmed: ViewRevision) -> bool {
+    programmed.instance != view.revision.instance || programmed == view.revision
 }
 
 /// Dropped packets by node and reason.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_proto::model::{
-    ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Publication, Report,
-    Revision, Timestamp, TrustBundle, TrustState, View,
+    ClusterId, Exports, FollowHello, FollowState, GatewayAddress, GatewayName, NodeName,
+    Publication, Report, Revision, Timestamp, TrustBundle, TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -81,6 +81,11 @@ pub struct Driver {
     known: BTreeMap<Target, GatewayName>,
     /// Peers that are not dialled before this, on the monotonic clock.
     hold: BTreeMap<ClusterId, u64>,
+    /// Shown with the facts; made anew when they change.
+    exports: Arc<Exports>,
+    exports_changed: bool,
+    reports: Arc<BTreeMap<NodeName, Report>>,
+    reports_changed: bool,
     acknowledged: BTreeMap<ClusterId, Revision>,
     errors: BTreeMap<ClusterId, (Timestamp, String)>,
 
@@ -167,6 +172,10 @@ impl Driver {
             followers: BTreeMap::new(),
             known: BTreeMap::new(),
             hold: BTreeMap::new(),
+            exports: Arc::default(),
+            exports_changed: true,
+            reports: Arc::default(),
+            reports_changed: false,
             acknowledged: BTreeMap::new(),
             errors: BTreeMap::new(),
             urgent: Changes::new(),
@@ -218,6 +227,7 @@ impl Driver {
                     let _ = self.shown.reports.try_send((*report).clone());
                 }
                 self.gateway.report(*report, now);
+                self.reports_changed = true;
             }
             Input::Trust(change, reply) => self.change_trust(change, reply, now),
             Input::Opened(opened) => self.opened(opened, now),
@@ -286,6 +296,7 @@ impl Driver {
             // What comes with it is checked by it.
             self.keys.trust_is(trust);
         }
+        self.reports_changed |= !state.reports.is_empty();
         if self.gateway.follow(state, now) {
             self.followed.push(done);
         } else {

@@ -82,6 +82,7 @@ impl Driver {
                 urgent("allocations", allocations.to_bytes());
             }
             Keep::Publication(publication) => {
+                self.exports_changed = true;
                 urgent("publication", publication.to_bytes());
             }
             Keep::Trust(trust) => {

@@ -1,10 +1,8 @@
 //! Shell: shows what the round has changed beside the View: facts for status, whom to dial, what to say to the
 //! leader.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use causeway_proto::model::{Exports, NodeName, Report};
 use tokio::sync::watch;
 
 use super::Driver;
@@ -25,6 +23,19 @@ fn update<T: PartialEq>(shown: &watch::Sender<Arc<T>>, next: T) {
 
 impl Driver {
     pub(super) fn show(&mut self, now: Now) {
+        if self.exports_changed {
+            self.exports_changed = false;
+            let publication = self.gateway.publication();
+            self.exports = Arc::new(publication.map(|p| p.exports.clone()).unwrap_or_default());
+        }
+        // Some are forgotten without a word.
+        let count = self.gateway.reports().len();
+        if self.reports_changed || count != self.reports.len() {
+            self.reports_changed = false;
+            let reports = self.gateway.reports().iter();
+            let reports = reports.map(|(node, (report, _))| (node.clone(), report.clone()));
+            self.reports = Arc::new(reports.collect());
+        }
         update(&self.shown.targets, self.targets(now));
         if !self.gateway.is_leader() {
             update(&self.shown.hello, self.gateway.follow_hello());
@@ -32,19 +43,10 @@ impl Driver {
         update(&self.shown.facts, self.facts());
     }
 
+    /// Large pieces are shared with the facts before, so that a round that changes nothing copies and compares nothing.
     fn facts(&self) -> status::Facts {
-        let shown = self.shown.facts.borrow();
-        let exports = match self.gateway.publication() {
-            Some(p) if *shown.exports == p.exports => Arc::clone(&shown.exports),
-            Some(p) => Arc::new(p.exports.clone()),
-            None => Arc::new(Exports::default()),
-        };
-        let reports: BTreeMap<NodeName, Report> = self
-            .gateway
-            .reports()
-            .iter()
-            .map(|(node, (report, _))| (node.clone(), report.clone()))
-            .collect();
+        let exports = Arc::clone(&self.exports);
+        let reports = Arc::clone(&self.reports);
         let up: Vec<_> = self.gateway.sessions().collect();
         let up = |id| up.iter().any(|(other, s)| *other == id && s.is_up());
         let peers = self.gateway.catalog().peers().iter().map(|(id, peer)| {
@@ -68,7 +70,7 @@ impl Driver {
             certificate_expires: self.keys.tls.leaf.validity().map(|v| v.not_after),
             ca_expires: self.keys.ca_expires(),
             peers: peers.collect(),
-            reports: Arc::new(reports),
+            reports,
             exports,
         }
     }
