@@ -17,7 +17,6 @@ use anyhow::Context as _;
 use causeway_certs::dial::Patience;
 use causeway_certs::files::private_dir;
 use causeway_proto::limits::VIEW_BYTES;
-use causeway_proto::model::{FollowHello, GatewayAddress};
 use causeway_proto::wire::{DESCRIPTORS, pb};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -149,13 +148,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
     if let (false, Some(leader)) = (config.is_leader(), config.leader_address.clone()) {
         let (core, tls) = (core.clone(), keys.tls.clone());
-        tasks.spawn(follow::run(
-            core,
-            tls,
-            leader,
-            watched.hello,
-            watched.reports,
-        ));
+        tasks.spawn(follow::run(core, tls, leader, watched.reports));
     }
     let mut dns = Vec::new();
     for address in &config.listen.dns {
@@ -183,35 +176,20 @@ struct Watched {
     view: watch::Receiver<Arc<causeway_proto::model::View>>,
     facts: watch::Receiver<Arc<crate::status::Facts>>,
     trust: watch::Receiver<Arc<causeway_proto::model::TrustState>>,
-    hello: watch::Receiver<Arc<FollowHello>>,
     targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
     reports: mpsc::Receiver<causeway_proto::model::Report>,
 }
 
 fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
-    let hello = FollowHello {
-        gateway: config.name.clone(),
-        epoch: 0,
-        instance,
-        node: config.node.clone(),
-        address: GatewayAddress {
-            session: config.advertise.session.clone(),
-            tunnel: config.advertise.tunnel,
-        },
-        allocations: None,
-        trust: None,
-    };
     let (view, view_seen) = watch::channel(Arc::new(core::nothing_seen(config, instance)));
     let (facts, facts_seen) = watch::channel(Arc::default());
     let (trust, trust_seen) = watch::channel(Arc::default());
-    let (hello, hello_seen) = watch::channel(Arc::new(hello));
     let (targets, targets_seen) = watch::channel(Arc::default());
     let (reports, reports_seen) = mpsc::channel(REPORTS);
     let shown = Shown {
         view,
         facts,
         trust,
-        hello,
         targets,
         reports,
     };
@@ -219,7 +197,6 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
         view: view_seen,
         facts: facts_seen,
         trust: trust_seen,
-        hello: hello_seen,
         targets: targets_seen,
         reports: reports_seen,
     };

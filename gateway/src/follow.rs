@@ -1,15 +1,15 @@
 //! Shell: what the leader alone writes, on its way to the other gateways of the cluster: always the whole of what
 //! changed, acknowledged once the follower has it on disk.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use causeway_certs::dial::{self, GatewayAt};
 use causeway_certs::tls::Tls;
 use causeway_proto::model::{FollowHello, FollowRequest, FollowState, GatewayName, Report};
 use causeway_proto::wire::pb::local as pb;
 use futures::StreamExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -20,6 +20,8 @@ const WAITING: usize = 64;
 /// The leader is lost when it says nothing for so long; it speaks each second.
 const SILENCE: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_secs(1);
+/// How long the own disk may take; the leader waits for it as long as we follow.
+const KEEPING: Duration = Duration::from_secs(10);
 /// Between two attempts to reach the leader.
 const AGAIN_MS: u64 = 500;
 
@@ -110,16 +112,10 @@ async fn hello(
     }
 }
 
-/// Follows the leader for ever. `hello` gives what to say first; `reports` are those of our own agents.
-pub async fn run(
-    core: Core,
-    tls: Tls,
-    leader: GatewayAt,
-    hello: watch::Receiver<Arc<FollowHello>>,
-    mut reports: mpsc::Receiver<Report>,
-) {
+/// Follows the leader for ever. `reports` are those of our own agents.
+pub async fn run(core: Core, tls: Tls, leader: GatewayAt, mut reports: mpsc::Receiver<Report>) {
     loop {
-        let ended = follow(&core, &tls, &leader, &hello, &mut reports).await;
+        let ended = follow(&core, &tls, &leader, &mut reports).await;
         match ended {
             Ok(()) => return,
             Err(error) => tracing::debug!(%leader, %error, "no leader"),
@@ -136,19 +132,24 @@ async fn follow(
     core: &Core,
     tls: &Tls,
     leader: &GatewayAt,
-    hello: &watch::Receiver<Arc<FollowHello>>,
     reports: &mut mpsc::Receiver<Report>,
 ) -> Result<(), anyhow::Error> {
     let mut client = dial::local(leader, Some(tls), PATIENCE).await?;
     let (requests, outgoing) = mpsc::channel(WAITING);
-    let first = FollowRequest::Hello((**hello.borrow()).clone());
+    let (reply, hello) = oneshot::channel();
+    core.tell(Input::Hello(reply)).await;
+    let first = FollowRequest::Hello(hello.await?);
     requests.send(pb::FollowRequest::from(&first)).await?;
     let call = client.follow(ReceiverStream::new(outgoing));
     let mut states = tokio::time::timeout(SILENCE, call).await??.into_inner();
+    let silence = tokio::time::sleep(SILENCE);
+    tokio::pin!(silence);
     loop {
         tokio::select! {
-            next = tokio::time::timeout(SILENCE, states.next()) => {
-                let Some(state) = next? else {
+            () = &mut silence => anyhow::bail!("the leader is silent"),
+            next = states.next() => {
+                silence.set(tokio::time::sleep(SILENCE));
+                let Some(state) = next else {
                     anyhow::bail!("the leader closed the stream");
                 };
                 let state = FollowState::try_from(state?)?;
@@ -157,7 +158,8 @@ async fn follow(
                 if !core.tell(Input::Followed(Box::new(state), done)).await {
                     return Ok(());
                 }
-                if !kept.await.unwrap_or(false) {
+                let kept = tokio::time::timeout(KEEPING, kept).await;
+                if !kept.context("the disk does not take what the leader sends")?.unwrap_or(false) {
                     anyhow::bail!("what the leader sends is not taken; see the problems in `causeway status`");
                 }
                 if sequence > 0 {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_proto::model::{
-    ClusterId, Exports, FollowHello, FollowState, GatewayAddress, GatewayName, NodeName,
-    Publication, Report, Revision, Timestamp, TrustBundle, TrustState, View,
+    ClusterId, Exports, FollowState, GatewayAddress, GatewayName, NodeName, Publication, Report,
+    Revision, Timestamp, TrustBundle, TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -47,8 +47,6 @@ pub struct Shown {
     pub facts: watch::Sender<Arc<status::Facts>>,
     /// Who is trusted.
     pub trust: watch::Sender<Arc<TrustState>>,
-    /// What this gateway says first when it follows.
-    pub hello: watch::Sender<Arc<FollowHello>>,
     /// Gateways to dial.
     pub targets: watch::Sender<Arc<BTreeSet<Target>>>,
     /// Reports that go on to the leader.
@@ -253,6 +251,9 @@ impl Driver {
                 }
             }
             Input::Followed(state, done) => self.follow(*state, done, now),
+            Input::Hello(reply) => {
+                let _ = reply.send(self.gateway.follow_hello());
+            }
             Input::LeaderLost => self.gateway.leader_link(false, now),
             Input::Leave(reply) => self.leave(reply, now),
             Input::Stop(done) => {

@@ -79,6 +79,8 @@ pub enum Input {
     FollowerGone(GatewayName, u64),
     /// From the leader; answered when it is on disk and in force.
     Followed(Box<FollowState>, oneshot::Sender<bool>),
+    /// What this gateway says first when it follows.
+    Hello(oneshot::Sender<FollowHello>),
     /// The leader is gone.
     LeaderLost,
     /// Takes leave of all peers; answered with those that have a session, then those that have none.

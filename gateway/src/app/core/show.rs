@@ -37,9 +37,6 @@ impl Driver {
             self.reports = Arc::new(reports.collect());
         }
         update(&self.shown.targets, self.targets(now));
-        if !self.gateway.is_leader() {
-            update(&self.shown.hello, self.gateway.follow_hello());
-        }
         update(&self.shown.facts, self.facts());
     }
 
