@@ -12,7 +12,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use causeway_certs::bundle::authority_digest;
 use causeway_proto::model::{
     Allocations, CatalogDelta, ClusterId, ClusterSet, GatewayAddress, GatewayName, Node, NodeName,
     Prefix, Problem, ProblemKind, Publication, Report, Timestamp, TrustState, View, ViewRevision,
@@ -302,23 +301,6 @@ impl Gateway {
         self.sessions
             .iter()
             .map(|(id, (session, _))| (*id, session))
-    }
-
-    /// Trusted and not cut off.
-    #[must_use]
-    pub fn members(&self) -> BTreeSet<ClusterId> {
-        let trusted = self.trust.bundles.keys();
-        trusted
-            .filter(|id| !self.is_cut_off(id) && **id != self.settings.cluster)
-            .cloned()
-            .collect()
-    }
-
-    /// Whether it was cut off, and has not come back with another CA since.
-    fn is_cut_off(&self, id: &ClusterId) -> bool {
-        let cut = self.trust.revocations.get(id);
-        let ca = self.trust.bundles.get(id).and_then(authority_digest);
-        cut.is_some_and(|cut| ca.is_none_or(|ca| ca == cut.ca))
     }
 
     /// The next thing to do.

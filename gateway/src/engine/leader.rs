@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use causeway_certs::bundle::authority_digest;
 use causeway_proto::limits::{LEASE_MS, PREFIXES_PER_CLUSTER};
 use causeway_proto::model::{
     ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Part, PartKey,
@@ -104,6 +105,23 @@ impl Gateway {
             self.trusted(trust, now);
         }
         true
+    }
+
+    /// Trusted and not cut off.
+    #[must_use]
+    pub fn members(&self) -> BTreeSet<ClusterId> {
+        let trusted = self.trust.bundles.keys();
+        trusted
+            .filter(|id| !self.is_cut_off(id) && **id != self.settings.cluster)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether it was cut off, and has not come back with another CA since.
+    pub(super) fn is_cut_off(&self, id: &ClusterId) -> bool {
+        let cut = self.trust.revocations.get(id);
+        let ca = self.trust.bundles.get(id).and_then(authority_digest);
+        cut.is_some_and(|cut| ca.is_none_or(|ca| ca == cut.ca))
     }
 
     pub(super) fn trusted(&mut self, trust: TrustState, now: Now) {

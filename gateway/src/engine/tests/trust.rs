@@ -1,3 +1,4 @@
+use causeway_certs::bundle::authority_digest;
 use causeway_proto::limits::SESSIONS_PER_PEER;
 use causeway_proto::model::Revocation;
 
