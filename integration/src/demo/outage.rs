@@ -89,7 +89,7 @@ pub fn cut_off(mesh: &mut Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow
     let dial = || {
         mesh.lab
             .pod(&CLIENT)
-            .enter(|| fetch::dial(cart, Duration::from_millis(300)))?
+            .enter(|| fetch::dial(cart, Duration::from_millis(100)))?
     };
     wires("down")?;
     let start = wait::now();
