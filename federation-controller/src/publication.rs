@@ -25,6 +25,18 @@ pub fn publication(reading: &Reading) -> Publication {
         "pods",
         &mut problems,
     );
+    cut(
+        &mut exports.namespaces,
+        limits::PARTS,
+        "namespaces",
+        &mut problems,
+    );
+    cut(
+        &mut exports.nodes,
+        limits::NODES_PER_CLUSTER,
+        "nodes",
+        &mut problems,
+    );
     let left_out = |what: &str, more: usize| too_many(what, limits::PROBLEMS, more);
     let room = limits::PROBLEMS.saturating_sub(2);
     if conditions.len() > room {

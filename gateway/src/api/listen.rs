@@ -155,3 +155,29 @@ async fn pause(error: &std::io::Error) {
     tracing::warn!(%error, "connection not accepted; is the limit of open files too low?");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/gateway.sock");
+        let (connections, file) = unix(&path).await.unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // Nobody takes it from a gateway that is there.
+        let second = unix(&path).await.map(|_| ()).unwrap_err().to_string();
+        assert!(second.contains("another process listens"), "{second}");
+        drop((connections, file));
+        assert!(!path.exists());
+        // What a process that was killed left behind is replaced; what is no socket stays.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(unix(&path).await.is_ok());
+        let other = dir.path().join("file");
+        std::fs::write(&other, "x").unwrap();
+        assert!(unix(&other).await.is_err());
+        assert_eq!(std::fs::read(&other).unwrap(), b"x");
+    }
+}
