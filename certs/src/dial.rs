@@ -173,11 +173,6 @@ async fn over<S>(at: &GatewayAt, stream: S, patience: Patience) -> Result<Channe
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut once = Some(TokioIo::new(stream));
-    let connector = tower::service_fn(move |_| {
-        let stream = once.take();
-        async move { stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
-    });
     // The address is the connector's; this one only fills the requests' authority.
     let endpoint = Endpoint::from_static("http://gateway")
         .timeout(patience.answer)
@@ -186,11 +181,30 @@ where
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true);
-    let channel = endpoint.connect_with_connector(connector).await;
+    let channel = channel_over(endpoint, stream).await;
     channel.map_err(|source| {
         let at = at.clone();
         Unreached::NotGrpc { at, source }
     })
+}
+
+/// A channel over one byte stream. It cannot connect again: when the stream is over, so is the channel.
+///
+/// # Errors
+/// When HTTP/2 does not come up on it.
+pub async fn channel_over<S>(
+    endpoint: Endpoint,
+    stream: S,
+) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut once = Some(TokioIo::new(stream));
+    let connector = tower::service_fn(move |_| {
+        let stream = once.take();
+        async move { stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
+    });
+    endpoint.connect_with_connector(connector).await
 }
 
 /// A client of the local service there.

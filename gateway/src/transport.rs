@@ -8,11 +8,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::dial::channel_over;
 use causeway_certs::tls::SERVER_NAME;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 pub use io::{Io, QuicStream};
 
@@ -257,7 +257,11 @@ impl Link {
                 source,
             })?;
         let stream = QuicStream::new(self.connection.clone(), halves);
-        channel_over(stream).await
+        let endpoint = Endpoint::from_static("http://causeway")
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_stream_window_size(Some(WINDOW))
+            .initial_connection_window_size(Some(WINDOW));
+        Ok(channel_over(endpoint, stream).await?)
     }
 
     /// The next stream that the other end opened; `None` when the connection is over.
@@ -278,26 +282,6 @@ impl Link {
     pub fn close(&self, reason: &str) {
         self.connection.close(0u32.into(), reason.as_bytes());
     }
-}
-
-/// A gRPC channel over one byte stream. It cannot connect again: when the stream is over, so is the channel.
-///
-/// # Errors
-/// When HTTP/2 does not come up on it.
-pub async fn channel_over<S>(stream: S) -> Result<Channel, DialError>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let mut once = Some(stream);
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let stream = once.take().map(TokioIo::new);
-        async move { stream.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected)) }
-    });
-    let endpoint = tonic::transport::Endpoint::from_static("http://causeway")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .initial_stream_window_size(Some(WINDOW))
-        .initial_connection_window_size(Some(WINDOW));
-    Ok(endpoint.connect_with_connector(connector).await?)
 }
 
 /// HTTP/2 window: a frame and the next one on the way.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::dial::{self, GatewayAt};
 use causeway_gateway::app::{self, Running};
 use causeway_gateway::config::Config;
 use causeway_proto::model::{
@@ -13,9 +14,8 @@ use causeway_proto::model::{
     View, Workload,
 };
 use causeway_proto::wire::pb;
-use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint as TonicEndpoint};
+use tonic::transport::Channel;
 
 /// Longer than anything waits for: a whole lease.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -157,18 +157,8 @@ impl Cluster {
 }
 
 async fn channel(path: PathBuf) -> Channel {
-    let connector = tower::service_fn(move |_: http::Uri| {
-        let path = path.clone();
-        async move {
-            tokio::net::UnixStream::connect(path)
-                .await
-                .map(TokioIo::new)
-        }
-    });
-    TonicEndpoint::from_static("http://socket")
-        .connect_with_connector(connector)
-        .await
-        .unwrap()
+    let socket = GatewayAt::Unix(path);
+    dial::channel(&socket, None, app::PATIENCE).await.unwrap()
 }
 
 /// `a` issues a token, `b` redeems it.
