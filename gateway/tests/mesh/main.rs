@@ -12,7 +12,10 @@ mod hostile;
 
 use std::time::Duration;
 
-use causeway_proto::model::{Encryption, Liveness};
+use causeway_certs::dial::{self, GatewayAt};
+use causeway_gateway::app;
+use causeway_proto::model::{Encryption, Liveness, Publication, View, WatchScope};
+use causeway_proto::wire::{Encoded, pb};
 use harness::{Cluster, exports, pair, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,4 +217,34 @@ async fn a_leader_that_lost_its_state_has_it_from_its_follower() {
     follower.stop().await;
     west.stop().await;
     east.stop().await;
+}
+
+/// All that a cluster offers goes in one message, and all that is seen of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_cluster_is_published_and_watched() {
+    let west = Cluster::start("west", "w1").await;
+    let mut large = exports("w1", &["10.244.1.5"]);
+    let (_, workload) = large.workloads.first_key_value().unwrap();
+    let workload = workload.clone();
+    for n in 0..50_000u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0af4_8000 + n);
+        let mut pod = workload.clone();
+        pod.name = format!("pod-with-a-name-as-long-as-they-are-in-a-large-cluster-{n}");
+        large.workloads.insert(address.into(), pod);
+    }
+    let publication = Publication {
+        exports: large.clone(),
+        ..Publication::default()
+    };
+    assert!(publication.to_bytes().len() > 4 << 20, "gRPC's own bound");
+    west.publish(large).await;
+
+    let socket = GatewayAt::Unix(west.running().addresses.socket.clone());
+    let mut client = dial::local(&socket, None, app::PATIENCE).await.unwrap();
+    let whole = pb::local::WatchRequest::from(&WatchScope::Whole);
+    let mut views = client.watch(whole).await.unwrap().into_inner();
+    let view = views.message().await.unwrap().unwrap();
+    let view = View::try_from(view).unwrap();
+    assert_eq!(view.workloads.len(), 50_001);
+    west.stop().await;
 }
