@@ -1,5 +1,8 @@
 //! The gateway: catalogs, merge, sessions with peers, DNS, local, status and admin API.
 //! It knows no Kubernetes and no eBPF.
+//!
+//! What happens -> [`engine::Gateway`], which holds [`catalog`], [`allot`], [`merge`] and the peers' [`session`]s, all pure
+//! -> what to store, send and show. [`app`] feeds it and does what it says; [`transport`], [`api`] and [`follow`] carry.
 
 pub mod admin;
 pub mod allot;
