@@ -56,7 +56,9 @@ pub const PATIENCE: Patience = Patience {
     answer: Duration::from_secs(30),
 };
 /// How long saying goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
+const GOODBYE: Duration = Duration::from_secs(2);
+/// What last frames have to leave the process.
+const LEAVING: Duration = Duration::from_millis(100);
 
 /// Where a gateway is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +92,7 @@ impl Running {
         self.core.tell(Input::Stop(done)).await;
         let _ = tokio::time::timeout(GOODBYE, said).await;
         // The streams end when their last frames are on the way.
-        tokio::time::sleep(GOODBYE / 5).await;
+        tokio::time::sleep(LEAVING).await;
         self.transport.close().await;
         self.tasks.shutdown().await;
     }

@@ -97,7 +97,8 @@ pub struct Driver {
     /// Answers that wait until this version of the trust state is kept.
     trusters: Vec<(u64, Answer)>,
     followed: Vec<oneshot::Sender<bool>>,
-    stopping: bool,
+    /// Told when all is said and written.
+    stopping: Option<oneshot::Sender<()>>,
 }
 
 /// What the pure gateway is told by the configuration.
@@ -183,7 +184,7 @@ impl Driver {
             publishers: Vec::new(),
             trusters: Vec::new(),
             followed: Vec::new(),
-            stopping: false,
+            stopping: None,
         })
     }
 
@@ -196,7 +197,8 @@ impl Driver {
         loop {
             let now = self.clock.now();
             self.settle(now).await;
-            if self.stopping {
+            if let Some(done) = self.stopping.take() {
+                let _ = done.send(());
                 return;
             }
             let wait = self.poll_timeout(now).saturating_sub(now.mono_ms).max(1);
@@ -258,9 +260,7 @@ impl Driver {
             Input::Leave(reply) => self.leave(reply, now),
             Input::Stop(done) => {
                 self.gateway.shutdown(RESTART_LEASE_MS, now);
-                self.stopping = true;
-                self.flush(now);
-                let _ = done.send(());
+                self.stopping = Some(done);
             }
         }
     }

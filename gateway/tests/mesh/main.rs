@@ -113,7 +113,10 @@ async fn a_restart_keeps_everything() {
     );
     assert_eq!(after.seed, before.seed);
     assert!(after.sync.missing.is_empty());
-    assert!(east.running().core.facts().epoch > epoch);
+    harness::eventually("a higher epoch", || {
+        east.running().core.facts().epoch > epoch
+    })
+    .await;
     let view = until(&east, "west withdrawn", |view| {
         view.peers[&west_id].liveness == Liveness::Withdrawn
     })

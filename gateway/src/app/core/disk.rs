@@ -145,7 +145,7 @@ impl Driver {
         let at = *self
             .write_lazy_at
             .get_or_insert(now.mono_ms.saturating_add(CATALOGS_EVERY_MS));
-        if now.mono_ms < at && !self.stopping {
+        if now.mono_ms < at && self.stopping.is_none() {
             return;
         }
         self.write_lazy_at = None;

@@ -188,7 +188,7 @@ impl Driver {
                 bye.reason,
                 ByeReason::Shutdown | ByeReason::Replaced | ByeReason::Expired | ByeReason::Left
             ),
-            End::Local(_) => elsewhere || self.stopping,
+            End::Local(_) => elsewhere || self.stopping.is_some(),
             End::PeerFault(_) | End::Incompatible(_) => false,
         };
         if !in_order {
