@@ -4,9 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use causeway_certs::name::{Call, Caller, Role, Scope};
-use causeway_proto::model::{
-    ClusterId, Exports, GatewayName, Publication, Report, View, WatchScope,
-};
+use causeway_proto::model::{ClusterId, GatewayName, Report, View, WatchScope};
 use causeway_proto::wire::pb::local as pb;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -177,38 +175,13 @@ async fn publish(
 }
 
 async fn publish_one(core: &Core, request: pb::PublishRequest) -> Result<pb::PublishReply, Status> {
-    let sequence = request.sequence;
-    let publication = publication(request)?;
+    let (sequence, publication) = request.try_into().map_err(invalid)?;
     let published = core
         .publish(publication)
         .await
         .map_err(|e| Status::failed_precondition(e.to_string()))?;
-    Ok(pb::PublishReply {
-        sequence,
-        revision: Some(published.revision.into()),
-        problems: published.problems.iter().map(Into::into).collect(),
-    })
-}
-
-fn publication(request: pb::PublishRequest) -> Result<Publication, Status> {
-    let exports = request
-        .exports
-        .ok_or_else(|| invalid("exports are missing"))?;
-    let conditions: Result<Vec<_>, _> = request
-        .conditions
-        .into_iter()
-        .map(TryInto::try_into)
-        .collect();
-    let problems: Result<Vec<_>, _> = request
-        .problems
-        .into_iter()
-        .map(TryInto::try_into)
-        .collect();
-    Ok(Publication {
-        exports: Exports::try_from(exports).map_err(invalid)?,
-        conditions: conditions.map_err(invalid)?,
-        problems: problems.map_err(invalid)?,
-    })
+    let reply = (sequence, published.revision, published.problems);
+    Ok(pb::PublishReply::from(&reply))
 }
 
 fn watch_scope(request: pb::WatchRequest) -> Result<WatchScope, Status> {

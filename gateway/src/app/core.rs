@@ -371,7 +371,7 @@ impl Driver {
         let held = self.gateway.catalog().own.held();
         for reply in self.publishers.drain(..) {
             let _ = reply.send(Ok(Published {
-                revision: held.map(|h| h.revision).unwrap_or_default(),
+                revision: held.map(|h| h.revision),
                 problems: self.gateway.view().problems.clone(),
             }));
         }

@@ -40,7 +40,7 @@ pub type TrustChange = Box<dyn FnOnce(&mut TrustState, Timestamp) -> bool + Send
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     /// Of the own catalog with it.
-    pub revision: Revision,
+    pub revision: Option<Revision>,
     /// What did not fit.
     pub problems: Vec<Problem>,
 }
