@@ -210,10 +210,7 @@ mod tests {
             1
         );
         assert_eq!(
-            found(
-                "gateway/src/app.rs",
-                "use hickory_proto::op::Message;\n"
-            ),
+            found("gateway/src/app.rs", "use hickory_proto::op::Message;\n"),
             1
         );
         assert_eq!(
