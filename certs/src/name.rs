@@ -174,12 +174,6 @@ impl fmt::Display for PeerName {
     }
 }
 
-/// May the holder of this name say anything about that cluster? Only a gateway of its own.
-#[must_use]
-pub fn may_speak_for(name: &PeerName, cluster: &ClusterId) -> bool {
-    name.cluster == *cluster && matches!(name.role, Role::Gateway(_))
-}
-
 /// What a Watch asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {

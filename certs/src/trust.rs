@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use causeway_proto::model::{ClusterId, ClusterSet, TrustBundle, TrustState};
+use causeway_proto::model::{ClusterId, ClusterSet, TrustState};
 use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -217,12 +217,6 @@ impl Trust {
     #[must_use]
     pub fn own_only(own: ClusterId, cluster_set: ClusterSet, authorities: &[Vec<u8>]) -> Self {
         Self::new(own, cluster_set, authorities, &TrustState::default())
-    }
-
-    /// From a bundle: a process's own cluster.
-    #[must_use]
-    pub fn of_bundle(own: &TrustBundle, cluster_set: ClusterSet) -> Self {
-        Self::own_only(own.cluster.clone(), cluster_set, &own.authorities)
     }
 
     /// Our clusterset.

@@ -379,7 +379,8 @@ async fn a_process_of_another_cluster_is_no_process_of_ours() {
     let eve = enrol(&east, &file, "operator/eve", "eve").await.unwrap();
     // She takes west's gateways for hers, and still shows an east leaf.
     let bundle = east.trust().bundles[&"west".parse().unwrap()].clone();
-    let trust = Trust::of_bundle(&bundle, "prod".parse().unwrap());
+    let prod = "prod".parse().unwrap();
+    let trust = Trust::own_only(bundle.cluster, prod, &bundle.authorities);
     let tls = Tls::new(eve.tls.leaf.clone(), TrustHandle::new(trust));
     let read = async {
         let channel = dial::channel(&west.local(), Some(&tls), PATIENCE).await?;

@@ -140,19 +140,6 @@ fn who_may_call_what() {
     );
 }
 
-#[test]
-fn speaks_only_for_its_own() {
-    let name = |uri| PeerName::parse(uri, &set("prod")).unwrap();
-    let west = "west".parse().unwrap();
-    assert!(may_speak_for(&name("spiffe://west.prod/gateway/w1"), &west));
-    assert!(!may_speak_for(
-        &name("spiffe://east.prod/gateway/w1"),
-        &west
-    ));
-    assert!(!may_speak_for(&name("spiffe://west.prod/agent/w1"), &west));
-    assert!(!may_speak_for(&name("spiffe://west.prod/catalog"), &west));
-}
-
 proptest! {
     #[test]
     fn print_and_parse(
