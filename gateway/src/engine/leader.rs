@@ -148,11 +148,6 @@ impl Gateway {
         self.dirty |= self.ledger.ack_disk(epoch, version);
     }
 
-    /// The controller's store has allocations of this stamp.
-    pub fn kept_elsewhere(&mut self, epoch: u64, version: u64) {
-        self.dirty |= self.ledger.ack_elsewhere(epoch, version);
-    }
-
     /// A follower has connected.
     pub fn follower_up(&mut self, hello: FollowHello, now: Now) {
         let name = hello.gateway.clone();
