@@ -102,7 +102,6 @@ pub fn build(root: &Path, target: &Path) -> anyhow::Result<(PathBuf, Outcome)> {
     let mut command = Command::new(&cargo);
     command.args([
         "build",
-        "--quiet",
         "--package",
         PACKAGE,
         "--profile",

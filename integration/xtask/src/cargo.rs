@@ -87,7 +87,7 @@ pub fn build_all(root: &Path) -> anyhow::Result<Built> {
         Ok(outcome)
     })?;
     step("host programs", || {
-        let mut command = step::program("cargo", &["build", "--quiet", "--bins"], root);
+        let mut command = step::program("cargo", &["build", "--bins"], root);
         for package in packages() {
             command.args(["--package", package]);
         }
