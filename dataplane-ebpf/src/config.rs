@@ -132,6 +132,13 @@ gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
 ";
 
     #[test]
+    fn the_example_can_be_used() {
+        let config = parse(include_str!("../../examples/config/agent.yaml")).unwrap();
+        assert_eq!(config.contradiction(), None);
+        assert_eq!(config.gateways.len(), 2);
+    }
+
+    #[test]
     fn the_shortest_file_has_the_defaults() {
         let config = parse(SHORT).unwrap();
         assert_eq!(config.ports.bridge.as_deref(), Some("cni0"));

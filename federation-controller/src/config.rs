@@ -60,6 +60,13 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_example_can_be_used() {
+        let example = include_str!("../../examples/config/controller.yaml");
+        let config = Config::parse("controller.yaml", example).unwrap();
+        assert_eq!(config.gateways.len(), 1);
+    }
+
     fn check(text: &str, expected: Expect) {
         let told = match Config::parse("controller.yaml", text) {
             Ok(config) => format!("{config:?}"),

@@ -306,6 +306,13 @@ advertise: {session: '192.0.2.1:7443', tunnel: 192.0.2.1}
 state_dir: /tmp/state
 ";
 
+    #[test]
+    fn the_example_can_be_used() {
+        let example = include_str!("../../examples/config/gateway.yaml");
+        let config = Config::parse(Path::new("gateway.yaml"), example).unwrap();
+        assert!(config.is_leader());
+    }
+
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(Path::new("east.yaml"), text).map_err(|e| e.to_string())
     }
