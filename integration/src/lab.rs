@@ -18,9 +18,12 @@ pub mod serve;
 pub mod topology;
 pub mod wait;
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use journal::{Entry, Journal};
 use netns::Netns;
@@ -44,11 +47,15 @@ pub struct Lab {
     /// What runs in it
     pub processes: Processes,
     stays: bool,
+    /// Held while this process lives, so that no other run takes this lab for a leftover
+    _turn: Flock<File>,
 }
 
 impl Lab {
-    /// An empty lab with the `wan` that joins its nodes; what a lab of the same tag left is removed first.
+    /// An empty lab with the `wan` that joins its nodes; what a lab of the same tag left is removed first. Waits
+    /// while another process has one of that tag.
     pub fn new(tag: &str) -> anyhow::Result<Lab> {
+        let turn = take_turn(tag, FlockArg::LockExclusive)?.context("waited, and got no turn")?;
         remove(tag)?;
         let directory = Path::new(RUN_DIRECTORY).join(tag);
         let journal = Journal::create(&directory)?;
@@ -59,6 +66,7 @@ impl Lab {
             journal,
             processes,
             stays: false,
+            _turn: turn,
         };
         lab.make_namespace("wan")?;
         network::wan(&lab.netns("wan"))?;
@@ -169,16 +177,39 @@ pub fn remove(tag: &str) -> anyhow::Result<usize> {
     Journal::undo(&Path::new(RUN_DIRECTORY).join(tag))
 }
 
-/// Removes every lab.
-pub fn remove_all() -> anyhow::Result<usize> {
-    let Ok(tags) = std::fs::read_dir(RUN_DIRECTORY) else {
-        return Ok(0);
+/// Removes every lab but those that a live process is at work in; counts what was removed, and names the rest.
+pub fn remove_all() -> anyhow::Result<(usize, Vec<String>)> {
+    let (mut removed, mut in_use) = (0usize, Vec::new());
+    let Ok(entries) = std::fs::read_dir(RUN_DIRECTORY) else {
+        return Ok((removed, in_use));
     };
-    let mut removed = 0usize;
-    for tag in tags {
-        removed = removed.saturating_add(Journal::undo(&tag?.path())?);
+    for entry in entries {
+        let path = entry?.path();
+        let Some(tag) = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .filter(|_| path.is_dir())
+        else {
+            continue;
+        };
+        match take_turn(tag, FlockArg::LockExclusiveNonblock)? {
+            Some(_turn) => removed = removed.saturating_add(Journal::undo(&path)?),
+            None => in_use.push(tag.to_owned()),
+        }
     }
-    Ok(removed)
+    Ok((removed, in_use))
+}
+
+/// The right to a tag, until it is dropped or its process ends; None when another has it and no wait was asked for.
+fn take_turn(tag: &str, how: FlockArg) -> anyhow::Result<Option<Flock<File>>> {
+    std::fs::create_dir_all(RUN_DIRECTORY).with_context(|| format!("making {RUN_DIRECTORY}"))?;
+    let path = Path::new(RUN_DIRECTORY).join(format!("{tag}.lock"));
+    let file = OpenOptions::new().create(true).append(true).open(&path)?;
+    match Flock::lock(file, how) {
+        Ok(turn) => Ok(Some(turn)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(anyhow!(errno).context(format!("locking {}", path.display()))),
+    }
 }
 
 /// Directory of our programs: told by xtask, else beside the running one.

@@ -44,13 +44,15 @@ fn super_packets_stay_whole() {
     let (mesh, cart) = paired("t-super");
     let wan = mesh.lab.netns("wan");
     assert_eq!(firewall::counter(&wan, SUPER).unwrap(), 0);
-    let count = 64 * 1024 * 1024;
-    let up = mesh
-        .lab
-        .pod(&CLIENT)
-        .enter(|| fetch::upload(cart, count, Duration::from_secs(20)));
-    assert!(up.unwrap().unwrap());
-    assert!(firewall::counter(&wan, SUPER).unwrap() > 0);
+    // How large TCP makes its packets depends on how fast it finds the way to be: a few connections find it fast.
+    for _ in 0..5 {
+        let send = || fetch::upload(cart, 64 << 20, Duration::from_secs(20));
+        assert!(mesh.lab.pod(&CLIENT).enter(send).unwrap().unwrap());
+        if firewall::counter(&wan, SUPER).unwrap() > 0 {
+            return;
+        }
+    }
+    panic!("no packet above 60000 bytes on the wire");
 }
 
 /// Maps, links and flows are pinned: an agent that is killed and started again is not missed.
@@ -156,4 +158,79 @@ fn a_restart_of_gateways_keeps_addresses() {
         .enter(|| fetch::tally(cart, 20, LIMIT))
         .unwrap();
     assert_eq!(tally.failures, Vec::<String>::new());
+}
+
+/// Plain packets only where both sides say so: else none passes, and both the state and the reason are told.
+#[test]
+fn a_peer_that_does_not_agree_gets_no_packet() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let mut mesh = Mesh::new("t-strict", None).unwrap();
+    mesh.strict = Some("east");
+    let mut checks = Checks::default();
+    mesh.start(&mut checks).unwrap();
+    mesh.pair(&mut checks).unwrap();
+    let resolved = || Ok(mesh.address(&CLIENT, "cart").ok());
+    let cart = wait::value(EFFECT, "cart to resolve", resolved).unwrap();
+    let told = |node: &str| {
+        let status = mesh.operator(node).run(&["status"])?;
+        Ok(status.to_lowercase().contains("encryption"))
+    };
+    for node in ["e1", "w1"] {
+        wait::until(EFFECT, &format!("{node} to say why"), || told(node)).unwrap();
+    }
+    let dial = || fetch::dial(SocketAddr::from((cart, 80)), Duration::from_millis(500));
+    for _ in 0..5 {
+        let outcome = mesh.lab.pod(&CLIENT).enter(dial).unwrap().unwrap();
+        assert_ne!(outcome, fetch::Dial::Answered);
+    }
+    let wan = mesh.lab.netns("wan");
+    for west in ["w1", "w2"] {
+        let crossed = firewall::on_wire(&wan, firewall::Kind::Request, "e1", west).unwrap();
+        assert_eq!(crossed, 0, "packets to {west}");
+    }
+}
+
+/// Two clusters that mean different things by one port: the older export wins, everybody is told, traffic is right.
+#[test]
+fn clashing_exports_are_told_and_the_older_wins() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mesh, _) = paired("t-clash");
+    rewrite(
+        &mesh,
+        "east",
+        "kind: ServiceExport\nmetadata:\n",
+        "kind: ServiceExport\nmetadata:\n  creationTimestamp: '2020-01-01T00:00:00Z'\n",
+    );
+    rewrite(&mesh, "west", "      port: 80\n", "      port: 81\n");
+    for node in ["e1", "w1"] {
+        let told = || {
+            let status = mesh.operator(node).run(&["status"])?;
+            Ok(status.contains("shop/catalog")
+                && status.contains("oldest service export in \"east\""))
+        };
+        wait::until(EFFECT, &format!("{node} to tell of the conflict"), told).unwrap();
+    }
+    let catalog = SocketAddr::from((mesh.address(&CLIENT, "catalog").unwrap(), 80));
+    let tally = mesh
+        .lab
+        .pod(&CLIENT)
+        .enter(|| fetch::tally(catalog, 20, LIMIT))
+        .unwrap();
+    assert_eq!(tally.failures, Vec::<String>::new());
+    assert_eq!(tally.backends.keys().collect::<Vec<_>>(), ["catalog-e"]);
+}
+
+/// Changes a cluster's `catalog.yaml`.
+fn rewrite(mesh: &Mesh, cluster: &str, from: &str, to: &str) {
+    let file = mesh.manifests(cluster).unwrap().join("catalog.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let changed = text.replace(from, to);
+    assert_ne!(text, changed);
+    std::fs::write(&file, changed).unwrap();
 }

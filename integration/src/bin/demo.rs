@@ -47,9 +47,12 @@ fn main() -> ExitCode {
         return ExitCode::from(EXIT_UNSUPPORTED);
     }
     let outcome = match args.command {
-        Some(Command::Down) => lab::remove_all().map(|count| {
+        Some(Command::Down) => lab::remove_all().map(|(count, in_use)| {
             println!("removed {count} things");
-            true
+            for tag in &in_use {
+                println!("a live process is at work in the lab {tag:?}: end that one first");
+            }
+            in_use.is_empty()
         }),
         None => clean_up_on_signals().and_then(|()| {
             demo::run(&Options {

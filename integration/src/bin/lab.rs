@@ -81,7 +81,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             lab::remove(&tag).map(|count| println!("removed {count} things"))
         }
         Command::Down { tag: None } => {
-            lab::remove_all().map(|count| println!("removed {count} things"))
+            let (count, in_use) = lab::remove_all()?;
+            println!("removed {count} things; in use: {in_use:?}");
+            Ok(())
         }
         Command::ServeHttp { name, port } => serve::http(&name, port),
         Command::ServeUdp { name, port } => serve::udp_echo(&name, port),

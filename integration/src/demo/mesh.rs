@@ -36,6 +36,8 @@ pub struct Mesh {
     programs: PathBuf,
     without: Option<String>,
     started: Vec<String>,
+    /// The cluster that takes no plain packets, if one does not agree
+    pub strict: Option<&'static str>,
 }
 
 impl Mesh {
@@ -50,6 +52,7 @@ impl Mesh {
             programs: programs()?,
             without: without.map(str::to_owned),
             started: Vec::new(),
+            strict: None,
         })
     }
 
@@ -194,9 +197,14 @@ advertise:
 listen:
   socket: {socket}
 state_dir: {state}
-encryption: off
+encryption: {encryption}
 seed: \"{SEED}\"
 ",
+            encryption = if self.strict == Some(node.cluster) {
+                "required"
+            } else {
+                "off"
+            },
             cluster = node.cluster,
             name = node.name,
             uplink = node.uplink,

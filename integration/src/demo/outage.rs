@@ -8,7 +8,7 @@ use super::report::Checks;
 use super::services::said_backends;
 use crate::lab::fetch::{self, Dial};
 use crate::lab::hold::Holding;
-use crate::lab::topology::CLIENT;
+use crate::lab::topology::{CART_1, CLIENT};
 use crate::lab::wait;
 
 /// Both evidences of life are silent for 3 s, and a second to see it.
@@ -19,6 +19,7 @@ const BACK: Duration = Duration::from_secs(15);
 /// The leader is killed; nothing is withdrawn; it comes back.
 pub fn leader(mesh: &mut Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Result<()> {
     let holding = Holding::open(&mesh.lab.pod(&CLIENT), cart, 40)?;
+    let own = mesh.address(&CART_1, "cart")?;
     mesh.lab.processes.kill("gateway-w1")?;
     let frozen = wait::until(BACK, "status to say frozen", || {
         Ok(mesh
@@ -68,6 +69,12 @@ pub fn leader(mesh: &mut Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow:
             "frozen"
         },
         thawed.is_ok(),
+    );
+    let after = mesh.address(&CART_1, "cart")?;
+    checks.same(
+        "west's own address of cart, from the leader's disk",
+        own,
+        after,
     );
     let broken = holding
         .close()

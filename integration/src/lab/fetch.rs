@@ -83,7 +83,11 @@ pub fn upload(to: SocketAddr, count: u64, limit: Duration) -> anyhow::Result<boo
         stream,
         "PUT / HTTP/1.1\r\nHost: lab\r\nContent-Length: {count}\r\n\r\n"
     )?;
-    std::io::copy(&mut Bytes::new(count), &mut stream)?;
+    // Large writes, so that TCP has enough at hand for packets as large as it makes them.
+    let mut large = std::io::BufWriter::with_capacity(1 << 20, &mut stream);
+    std::io::copy(&mut Bytes::new(count), &mut large)?;
+    large.flush()?;
+    drop(large);
     let (_, body) = read_reply(stream, None)?;
     Ok(String::from_utf8_lossy(&body).trim() == Bytes::sha256(count))
 }

@@ -48,7 +48,10 @@ pub fn node(node: &Node, others: &[Node], netns: &Netns, wan: &Netns) -> anyhow:
     let mut lines = String::new();
     writeln!(lines, "link set eth0 mtu {MTU} up")?;
     writeln!(lines, "addr add {}/24 dev eth0", node.uplink)?;
-    writeln!(lines, "link add cni0 mtu {MTU} type bridge")?;
+    // An address of its own, as the plugin gives it: else it would take that of some port, and change with them.
+    let [a, b, c, d] = node.bridge().octets();
+    let mac = format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+    writeln!(lines, "link add cni0 address {mac} mtu {MTU} type bridge")?;
     writeln!(lines, "addr add {}/24 dev cni0", node.bridge())?;
     writeln!(lines, "link set cni0 up")?;
     writeln!(lines, "route add default via {OUTSIDE}")?;
