@@ -174,7 +174,7 @@ mod tests {
             1
         );
         assert_eq!(
-            machine_paths(&file("a.md", "image/work/x and $d/home/x")).len(),
+            machine_paths(&file("a.md", "image/root/x and $d/home/x")).len(),
             0
         );
     }
