@@ -38,6 +38,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
         &[
             "federation-controller/src/cluster",
             "federation-controller/src/crd",
+            "federation-controller/src/hook",
             "cli/src/kube",
         ],
     ),
