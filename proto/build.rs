@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "model.proto",
     "catalog.proto",
     "view.proto",
     "leader.proto",
     "federation.proto",
     "local.proto",
+    "enrolment.proto",
     "join.proto",
     "admin.proto",
     "status.proto",

@@ -82,3 +82,7 @@ pub const SECRET_BYTES: usize = 64;
 pub const DROP_COUNTS: usize = 64 * NODES_PER_CLUSTER;
 /// Sessions with one peer: each of our gateways with each of its own, while they are replaced.
 pub const SESSIONS_PER_PEER: usize = 2 * GATEWAYS_PER_CLUSTER * GATEWAYS_PER_CLUSTER;
+/// A projected service account token: a JWT of some 1.5 KiB, and room for long names and group lists.
+pub const SERVICE_TOKEN_BYTES: usize = 16 << 10;
+/// What a leader must not lose, in one message: addresses of all imports, identities with their labels, peers' bundles.
+pub const STATE_BYTES: usize = 64 << 20;

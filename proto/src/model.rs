@@ -3,11 +3,13 @@
 mod address;
 mod allocation;
 mod catalog;
+mod enrol;
 mod export;
 mod follow;
 mod frame;
 mod id;
 mod join;
+mod lead;
 mod problem;
 mod report;
 mod status;
@@ -20,6 +22,7 @@ pub use catalog::{
     CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, Introduction,
     NamespacePart, Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader, SignedPart,
 };
+pub use enrol::{Enrolled, Offer, TokenEnrolReply, TokenEnrolment};
 pub use export::{
     Affinity, Endpoint, EndpointPort, EndpointState, Export, ExportPort, Exports,
     InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Node, Workload,
@@ -37,6 +40,10 @@ pub use id::{
 };
 pub use join::{
     EnrolRole, Finding, JoinFacts, OfferedService, Preflight, Redeem, Redeemed, Severity,
+};
+pub use lead::{
+    Appointment, AuthorityMaterial, ClusterSettings, InvalidSettings, Keep, LeadHello, LeadRefused,
+    LeadReply, LeadRequest, LeaderState, PeerSettings, TUNNEL_PORT,
 };
 pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
 pub use report::{Report, ServiceCounters};

@@ -4,10 +4,12 @@
 //! the field. A map of the model is a list of entries on the wire, converted as pairs of key and value.
 
 mod catalog;
+mod enrol;
 mod export;
 mod federation;
 mod field;
 mod join;
+mod lead;
 mod leader;
 mod local;
 mod lookup;
@@ -32,6 +34,7 @@ pub mod pb {
         include!(concat!(env!("OUT_DIR"), "/pb.rs"));
     }
     pub use generated::causeway::admin::v1 as admin;
+    pub use generated::causeway::enrolment::v1 as enrolment;
     pub use generated::causeway::federation::v1 as federation;
     pub use generated::causeway::join::v1 as join;
     pub use generated::causeway::local::v1 as local;

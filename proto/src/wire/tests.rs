@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use super::pb::{federation, join, local, model as pb, status};
+use super::pb::{enrolment, federation, join, local, model as pb, status};
 use super::{DESCRIPTORS, Encoded, InvalidWire};
 use crate::limits;
 use crate::model::*;
@@ -74,6 +74,19 @@ proptest! {
     fn follow(value in strategy::follow_request(), state in strategy::follow_state()) {
         there_and_back::<_, local::FollowRequest>(&value)?;
         there_and_back::<_, local::FollowReply>(&state)?;
+    }
+
+    #[test]
+    fn lead(value in strategy::lead_request(), reply in strategy::lead_reply()) {
+        there_and_back::<_, local::LeadRequest>(&value)?;
+        there_and_back::<_, local::LeadReply>(&reply)?;
+    }
+
+    #[test]
+    fn enrolling(value in strategy::token_enrolment(), reply in strategy::token_reply(), offer in strategy::offer_of_state()) {
+        there_and_back::<_, enrolment::TokenEnrollRequest>(&value)?;
+        there_and_back::<_, enrolment::TokenEnrollReply>(&reply)?;
+        there_and_back::<_, enrolment::OfferRequest>(&offer)?;
     }
 
     #[test]
@@ -276,6 +289,34 @@ fn a_long_complaint_is_cut() {
 }
 
 #[test]
+fn an_appointment_without_a_term() {
+    let mut message = local::Appointment {
+        leader: "e1".into(),
+        settings: Some((&ClusterSettings::default()).into()),
+        ..Default::default()
+    };
+    check::<Appointment>(&message, expect!["term is 0, not above 0"]);
+    message.term = 1;
+    assert!(Appointment::try_from(message).is_ok());
+}
+
+#[test]
+fn a_service_token_that_is_none() {
+    let request = |token: String| {
+        let read = TokenEnrolment::try_from(enrolment::TokenEnrollRequest {
+            token,
+            ..Default::default()
+        });
+        read.unwrap_err().to_string()
+    };
+    assert_eq!(request(String::new()), "token is missing");
+    assert_eq!(
+        request("x".repeat(limits::SERVICE_TOKEN_BYTES + 1)),
+        "token has 16385, more than 16384"
+    );
+}
+
+#[test]
 fn an_empty_frame() {
     check::<Frame>(
         &federation::Frame::default(),
@@ -286,7 +327,14 @@ fn an_empty_frame() {
 #[test]
 fn descriptors_name_every_service() {
     let text = String::from_utf8_lossy(DESCRIPTORS);
-    for service in ["Federation", "Local", "Join", "Admin", "Status"] {
+    for service in [
+        "Federation",
+        "Local",
+        "Enrolment",
+        "Join",
+        "Admin",
+        "Status",
+    ] {
         assert!(
             text.contains(service),
             "{service} is not in the descriptors"

@@ -12,6 +12,7 @@ use proptest::test_runner::TestRunner;
 use crate::model::*;
 
 pub(super) use catalog::*;
+pub(super) use lead::*;
 pub(super) use leader::*;
 pub(super) use status::*;
 pub(super) use view::*;
@@ -202,6 +203,7 @@ macro_rules! with_traits {
 }
 
 mod catalog;
+mod lead;
 mod leader;
 mod status;
 mod view;
