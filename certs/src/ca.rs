@@ -1,27 +1,34 @@
-//! Shell: the cluster's CA and the keys beside it: made at first start, kept in private files, used to sign.
+//! Shell: the cluster's CA and the keys beside it: made at first start, kept in private files, used to sign. Where a
+//! controller keeps them, they travel as [`AuthorityMaterial`].
 //!
 //! In the directory: `ca.pem` and `catalog.pem`, each a key and its certificate in one file, so that no crash leaves
 //! one without the other.
 
-use std::path::{Path, PathBuf};
+mod kept;
+mod leaf;
+
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use causeway_proto::model::{ClusterId, ClusterSet, Timestamp, TrustBundle};
+use causeway_proto::model::{AuthorityMaterial, ClusterId, ClusterSet, Timestamp, TrustBundle};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use zeroize::Zeroizing;
 
+use crate::Secret;
 use crate::bundle::{self, BundleError};
 use crate::catalog_key::{BadKey, CatalogKey};
-use crate::cert::{authority_of, peer_name};
-use crate::files::{FileError, private_dir, read_private, write_private};
+use crate::cert::authority_of;
+use crate::files::FileError;
 use crate::grant::{AUTHORITY_MS, LEAF_MS, Validity};
 use crate::name::{NameError, PeerName, Role, trust_domain};
-use crate::{Secret, pem, tls};
+
+pub use kept::{from_fields, to_fields};
+pub use leaf::{Leaf, LeafRequest};
 
 /// Largest signing request that is read: ours are under 400 bytes.
 pub const CSR_BYTES: usize = 4096;
@@ -39,6 +46,20 @@ pub enum CaError {
     Content {
         /// Which.
         path: PathBuf,
+    },
+    /// Material that is not of one piece.
+    #[error("these are not a CA and its catalog key: {0}")]
+    Material(&'static str),
+    /// A Secret without it.
+    #[error("the field {0} is absent, or is not the PEM that it should be")]
+    Field(&'static str),
+    /// The CA of another cluster.
+    #[error("the CA is that of cluster {found}, and this is {expected}")]
+    OtherAuthority {
+        /// Whose it is.
+        found: ClusterId,
+        /// Who we are.
+        expected: ClusterId,
     },
     /// A state directory of another cluster.
     #[error(
@@ -92,117 +113,14 @@ impl Secret {
     }
 }
 
-/// A key with its certificate and that of the CA.
-#[derive(Debug)]
-pub struct Leaf {
-    /// The key; its `Debug` does not show it.
-    pub key: PrivatePkcs8KeyDer<'static>,
-    /// The leaf, then the CA, which a joiner finds by the token's pin.
-    pub chain: Vec<CertificateDer<'static>>,
-}
-
-impl Leaf {
-    /// Reads a file that [`write`](Self::write) made; `None` when there is none.
-    ///
-    /// # Errors
-    /// When it cannot be read, others may read it, or it holds something else.
-    pub fn read(path: &Path) -> Result<Option<Self>, CaError> {
-        let Some(text) = read_private(path)? else {
-            return Ok(None);
-        };
-        let (key, chain) = pem::parse_key_and_chain(&text).ok_or_else(|| CaError::Content {
-            path: path.to_owned(),
-        })?;
-        Ok(Some(Self { key, chain }))
-    }
-
-    /// Writes it, mode 0600, whole or not at all.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn write(&self, path: &Path) -> Result<(), CaError> {
-        let text = pem::key_and_chain(self.key.secret_pkcs8_der(), &self.chain);
-        Ok(write_private(path, text.as_bytes())?)
-    }
-
-    /// The leaf itself.
-    ///
-    /// # Errors
-    /// When the chain is empty.
-    pub fn certificate(&self) -> Result<&CertificateDer<'static>, NameError> {
-        self.chain.first().ok_or(NameError::NotACertificate)
-    }
-
-    /// Whose it is.
-    ///
-    /// # Errors
-    /// When it holds no name of this clusterset.
-    pub fn name(&self, cluster_set: &ClusterSet) -> Result<PeerName, NameError> {
-        peer_name(self.certificate()?, cluster_set)
-    }
-
-    /// From when to when it holds.
-    ///
-    /// # Errors
-    /// When it is not a certificate.
-    pub fn validity(&self) -> Result<Validity, NameError> {
-        crate::cert::validity(self.certificate()?)
-    }
-}
-
-/// A new key and the request to certify it.
-pub struct LeafRequest {
-    key: KeyPair,
-    csr: Vec<u8>,
-}
-
-impl std::fmt::Debug for LeafRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LeafRequest")
-    }
-}
-
-impl LeafRequest {
-    /// Draws a key.
-    ///
-    /// # Errors
-    /// When there is no randomness.
-    pub fn new() -> Result<Self, CaError> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        // The name comes from the grant; a request says nothing but which key.
-        params.distinguished_name = DistinguishedName::new();
-        let csr = params.serialize_request(&key)?.der().to_vec();
-        Ok(Self { key, csr })
-    }
-
-    /// The request, DER.
-    #[must_use]
-    pub fn csr(&self) -> &[u8] {
-        &self.csr
-    }
-
-    /// With the certificates that came back. They must be for this key.
-    ///
-    /// # Errors
-    /// When they are not.
-    pub fn finish(self, chain: Vec<Vec<u8>>) -> Result<Leaf, CaError> {
-        let leaf = Leaf {
-            key: self.key.serialized_der().to_vec().into(),
-            chain: chain.into_iter().map(CertificateDer::from).collect(),
-        };
-        tls::LeafCell::new(&leaf)?;
-        Ok(leaf)
-    }
-}
-
-/// The cluster's CA. Only the leader has it.
+/// The cluster's CA. Only the leader has it, and the controller where there is one.
 pub struct Authority {
     cluster: ClusterId,
     cluster_set: ClusterSet,
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     catalog: CatalogKey,
+    material: AuthorityMaterial,
 }
 
 impl std::fmt::Debug for Authority {
@@ -212,62 +130,75 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Loads it from the directory, or makes it there at the first start.
+    /// A new one, in memory.
     ///
     /// # Errors
-    /// When files cannot be used, or belong to another cluster.
-    pub fn open(
-        dir: &Path,
+    /// When there is no randomness, or the names are too long.
+    pub fn create(
         cluster: &ClusterId,
         cluster_set: &ClusterSet,
         now: Timestamp,
     ) -> Result<Self, CaError> {
-        private_dir(dir)?;
-        let ca_path = dir.join("ca.pem");
-        let ca = match Leaf::read(&ca_path)? {
-            Some(ca) => ca,
-            None => {
-                let ca = new_authority(cluster, cluster_set, now)?;
-                ca.write(&ca_path)?;
-                ca
-            }
+        let ca = new_authority(cluster, cluster_set, now)?;
+        let catalog = new_catalog_key(cluster, cluster_set, &issuer(&ca)?, now)?;
+        Self::from_leaves(&ca, &catalog, cluster, cluster_set, now)
+    }
+
+    /// As it was created elsewhere.
+    ///
+    /// # Errors
+    /// When the parts do not belong together, or to another cluster.
+    pub fn from_material(
+        material: &AuthorityMaterial,
+        cluster: &ClusterId,
+        cluster_set: &ClusterSet,
+        now: Timestamp,
+    ) -> Result<Self, CaError> {
+        let leaf = |key: &[u8], certificate: &[u8]| Leaf {
+            key: key.to_vec().into(),
+            chain: vec![CertificateDer::from(certificate.to_vec())],
         };
-        let content = |path: &Path| CaError::Content {
-            path: path.to_owned(),
-        };
-        let certificate = ca.chain.first().cloned().ok_or_else(|| content(&ca_path))?;
+        let ca = leaf(&material.key, &material.certificate);
+        let catalog = leaf(&material.catalog_key, &material.catalog_certificate);
+        Self::from_leaves(&ca, &catalog, cluster, cluster_set, now)
+    }
+
+    /// All of it, keys included.
+    #[must_use]
+    pub fn material(&self) -> &AuthorityMaterial {
+        &self.material
+    }
+
+    fn from_leaves(
+        ca: &Leaf,
+        catalog: &Leaf,
+        cluster: &ClusterId,
+        cluster_set: &ClusterSet,
+        now: Timestamp,
+    ) -> Result<Self, CaError> {
+        let certificate = ca.certificate()?.clone();
         let found = authority_of(&certificate, cluster_set)?;
         if found != *cluster {
-            return Err(CaError::OtherCluster {
-                path: ca_path,
+            return Err(CaError::OtherAuthority {
                 found,
                 expected: cluster.clone(),
             });
         }
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&ca.key, &PKCS_ECDSA_P256_SHA256)?;
-        if crate::cert::public_key(&certificate)? != key.der_bytes() {
-            return Err(content(&ca_path));
-        }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-
-        let catalog_path = dir.join("catalog.pem");
-        let catalog = match Leaf::read(&catalog_path)? {
-            Some(catalog) => catalog,
-            None => {
-                let catalog = new_catalog_key(cluster, cluster_set, &issuer, now)?;
-                catalog.write(&catalog_path)?;
-                catalog
-            }
+        let issuer = issuer(ca)?;
+        let catalog_certificate = catalog.certificate()?.clone();
+        let material = AuthorityMaterial {
+            certificate: certificate.to_vec(),
+            key: ca.key.secret_pkcs8_der().to_vec(),
+            catalog_certificate: catalog_certificate.to_vec(),
+            catalog_key: catalog.key.secret_pkcs8_der().to_vec(),
         };
         let authority = Self {
             cluster: cluster.clone(),
             cluster_set: cluster_set.clone(),
             issuer,
             certificate,
-            catalog: CatalogKey::new(
-                catalog.key.secret_pkcs8_der(),
-                catalog.certificate()?.clone(),
-            )?,
+            catalog: CatalogKey::new(&material.catalog_key, catalog_certificate)?,
+            material,
         };
         bundle::check(&authority.bundle(Vec::new()), cluster_set, now)?;
         Ok(authority)
@@ -362,6 +293,16 @@ impl Authority {
         let leaf = params.signed_by(key, &self.issuer)?;
         Ok(vec![leaf.der().to_vec(), self.certificate.to_vec()])
     }
+}
+
+/// What signs with the key of a CA, if it is the key of its certificate.
+fn issuer(ca: &Leaf) -> Result<Issuer<'static, KeyPair>, CaError> {
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&ca.key, &PKCS_ECDSA_P256_SHA256)?;
+    let certificate = ca.certificate()?;
+    if crate::cert::public_key(certificate)? != key.der_bytes() {
+        return Err(CaError::Material("the key is not that of the certificate"));
+    }
+    Ok(Issuer::from_ca_cert_der(certificate, key)?)
 }
 
 /// One URI, one validity, a random serial, and nothing that a request could have asked for.

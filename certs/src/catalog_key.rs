@@ -6,7 +6,8 @@ use std::fmt;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
+    UnparsedPublicKey,
 };
 use causeway_proto::model::{ClusterId, ClusterSet, TrustBundle};
 use rustls::RootCertStore;
@@ -46,6 +47,10 @@ impl CatalogKey {
     pub(crate) fn new(pkcs8: &[u8], certificate: CertificateDer<'static>) -> Result<Self, BadKey> {
         let key =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8).map_err(|_| BadKey)?;
+        // What it signs nobody could check by another key's certificate.
+        if public_key(&certificate).map_err(|_| BadKey)? != key.public_key().as_ref() {
+            return Err(BadKey);
+        }
         Ok(Self { key, certificate })
     }
 

@@ -113,6 +113,17 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
     write().map_err(io_error(path))
 }
 
+/// Removes a private file, if it is there.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn remove_private(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error(path)(e)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +147,7 @@ mod tests {
             0o600
         );
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1);
+        remove_private(&inner.join("other")).unwrap();
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let e = read_private(&path).unwrap_err().to_string();

@@ -28,6 +28,11 @@ pub(crate) fn certificate(der: &[u8]) -> String {
     section("CERTIFICATE", der).to_string()
 }
 
+/// A key as text.
+pub(crate) fn key(der: &[u8]) -> Zeroizing<String> {
+    section("PRIVATE KEY", der)
+}
+
 /// A key and the certificates that go with it, the key's own first.
 pub(crate) fn key_and_chain(key: &[u8], chain: &[CertificateDer<'_>]) -> Zeroizing<String> {
     let mut out = section("PRIVATE KEY", key);
@@ -49,8 +54,13 @@ pub(crate) fn parse_certificates(text: &str) -> Option<Vec<CertificateDer<'stati
 pub(crate) fn parse_key_and_chain(
     text: &str,
 ) -> Option<(PrivatePkcs8KeyDer<'static>, Vec<CertificateDer<'static>>)> {
-    let PrivateKeyDer::Pkcs8(key) = PrivateKeyDer::from_pem_slice(text.as_bytes()).ok()? else {
-        return None;
-    };
-    Some((key, parse_certificates(text)?))
+    Some((parse_key(text)?, parse_certificates(text)?))
+}
+
+/// A text that [`key`] made.
+pub(crate) fn parse_key(text: &str) -> Option<PrivatePkcs8KeyDer<'static>> {
+    match PrivateKeyDer::from_pem_slice(text.as_bytes()).ok()? {
+        PrivateKeyDer::Pkcs8(key) => Some(key),
+        _ => None,
+    }
 }

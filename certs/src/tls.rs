@@ -3,6 +3,8 @@
 //! No session is resumed: a resumed handshake shows no certificate, and a cluster that was cut off must not come
 //! back by a ticket. The name sent is a constant, since a cluster's id in clear text is nobody's business.
 
+mod pinned;
+
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -27,6 +29,8 @@ use crate::grant::Validity;
 use crate::name::{Caller, NameError, PeerName};
 use crate::token::JoinToken;
 use crate::trust::{Expect, Refused, Trust, TrustHandle, Usage};
+
+pub use pinned::{BadPin, Pin, PinnedServer};
 
 /// ALPN of sessions between clusters.
 pub const ALPN_SESSION: &[u8] = b"causeway/1";

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use super::*;
 use crate::catalog_key::{CatalogVerifier, verify_catalog};
+use crate::cert::peer_name;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -40,6 +43,70 @@ fn made_once_and_read_again() {
     std::fs::write(path.join("ca.pem"), "").unwrap();
     let e = open(&path, "west").unwrap_err().to_string();
     assert!(e.contains("does not hold a key"), "{e}");
+}
+
+#[test]
+fn the_same_by_memory_secret_and_files() {
+    let (west, set) = names("west");
+    let first = Authority::create(&west, &set, NOW).unwrap();
+    let fields: BTreeMap<_, _> = to_fields(first.material()).into();
+    let material = from_fields(|name| fields.get(name).map(|text| text.as_bytes())).unwrap();
+    assert_eq!(&material, first.material());
+    let again = Authority::from_material(&material, &west, &set, NOW).unwrap();
+    assert_eq!(first.bundle(Vec::new()), again.bundle(Vec::new()));
+
+    let dir = tempfile::tempdir().unwrap();
+    let load = || Authority::load(dir.path(), &west, &set, NOW).unwrap();
+    assert!(load().is_none());
+    open(dir.path(), "west").unwrap();
+    again.write(dir.path()).unwrap();
+    assert_eq!(load().unwrap().material(), first.material());
+    Authority::remove(dir.path()).unwrap();
+    assert!(load().is_none());
+    Authority::remove(dir.path()).unwrap();
+}
+
+#[test]
+fn material_that_is_not_of_one_piece() {
+    let (west, set) = names("west");
+    let first = Authority::create(&west, &set, NOW).unwrap();
+    let other = Authority::create(&west, &set, NOW).unwrap();
+    let check = |change: fn(&mut AuthorityMaterial, &AuthorityMaterial), cluster: &str| {
+        let mut material = first.material().clone();
+        change(&mut material, other.material());
+        let made = Authority::from_material(&material, &cluster.parse().unwrap(), &set, NOW);
+        made.unwrap_err().to_string()
+    };
+    assert_eq!(
+        check(|_, _| (), "east"),
+        "the CA is that of cluster west, and this is east"
+    );
+    assert_eq!(
+        check(|m, other| m.key.clone_from(&other.key), "west"),
+        "these are not a CA and its catalog key: the key is not that of the certificate"
+    );
+    assert_eq!(
+        check(
+            |m, other| m.catalog_key.clone_from(&other.catalog_key),
+            "west"
+        ),
+        "the catalog key cannot be used for signing"
+    );
+    let swap = |m: &mut AuthorityMaterial, other: &AuthorityMaterial| {
+        m.catalog_key.clone_from(&other.catalog_key);
+        m.catalog_certificate.clone_from(&other.catalog_certificate);
+    };
+    assert_eq!(
+        check(swap, "west"),
+        "the catalog key of west: not issued by the CA of west"
+    );
+    let fields: BTreeMap<_, _> = to_fields(first.material()).into();
+    for absent in fields.keys() {
+        let field = |name: &str| fields.get(name).filter(|_| name != *absent);
+        let e = from_fields(|name| field(name).map(|text| text.as_bytes())).unwrap_err();
+        let e = e.to_string();
+        assert!(e.contains(absent), "{e}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Real handshakes, in memory.
 
+mod pinned;
+
 use causeway_proto::model::{ClusterSet, Digest, Revocation, TrustState};
 use rustls::{ClientConnection, ServerConnection};
 use tempfile::TempDir;
@@ -102,6 +104,7 @@ impl Cluster {
     }
 }
 
+#[derive(Debug)]
 struct Done {
     client: ClientConnection,
     server: ServerConnection,
