@@ -6,10 +6,11 @@
 
 mod at;
 mod dialer;
+mod token;
 
 use std::error::Error;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use causeway_proto::wire::InvalidWire;
 use causeway_proto::wire::pb::local::local_client::LocalClient;
 use causeway_proto::wire::pb::local::{EnrollRequest, RenewRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -29,11 +31,12 @@ use tonic::{Code, Status};
 use crate::enrolment::{EnrolError, Member, load_or_enrol};
 use crate::grant::RENEW_RETRY_MS;
 use crate::name::Role;
-use crate::tls::{SERVER_NAME, Tls};
-use crate::token;
+use crate::tls::{BadPin, SERVER_NAME, Tls};
+use crate::token as secret;
 
-pub use at::{GatewayAt, InvalidGatewayAt};
+pub use at::{ByToken, GatewayAt, InvalidGatewayAt, Means};
 pub use dialer::{Dialer, Dialing};
+pub use token::{Holding, enrol_over, enrolment_over, member_by_token, token_now};
 
 /// A connection that says nothing for this long is asked whether it lives, and has as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -120,6 +123,27 @@ pub enum NotIssued {
         /// Why.
         source: InvalidWire,
     },
+    /// The token or the pin.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A pin that is none.
+    #[error("{}: {source}", path.display())]
+    Pin {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: BadPin,
+    },
+    /// The controller knows no CA yet and this process holds none.
+    #[error(
+        "{0}: the controller has lost its store and waits for a gateway that holds the cluster's state"
+    )]
+    WantsState(GatewayAt),
 }
 
 /// A channel to that gateway; `tls` is what it takes to reach one over TCP.
@@ -138,19 +162,14 @@ pub async fn channel(
                 over(at, stream.map_err(|e| io_error(at, e))?, patience).await
             }
             (GatewayAt::Tcp(address), Some(tls)) => {
-                let config = Arc::new(tls.local_client()?);
-                let stream = tls_stream(address, TlsConnector::from(config)).await;
-                over(at, stream.map_err(|e| io_error(at, e))?, patience).await
+                let stream = tcp(address).await.map_err(|e| io_error(at, e))?;
+                over_tls(at, stream, tls.local_client()?, patience).await
             }
             (GatewayAt::Tcp(_), None) => Err(Unreached::NoCertificate(at.clone())),
         }
     };
-    let late = |_| Unreached::Late {
-        at: at.clone(),
-        patience: patience.connect,
-    };
     let connected = tokio::time::timeout(patience.connect, connecting).await;
-    connected.map_err(late)?
+    connected.map_err(|_| late(at, patience))?
 }
 
 fn io_error(at: &GatewayAt, source: io::Error) -> Unreached {
@@ -158,15 +177,51 @@ fn io_error(at: &GatewayAt, source: io::Error) -> Unreached {
     Unreached::Io { at, source }
 }
 
-async fn tls_stream(
-    address: &str,
-    connector: TlsConnector,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+async fn tcp(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    // Whom it must be the verifier decides by the certificate's SPIFFE name.
-    let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
-    connector.connect(name, stream).await
+    Ok(stream)
+}
+
+/// A channel to a gateway over a stream that somebody else has opened, a port-forward say. `at` is for messages.
+///
+/// # Errors
+/// When it is not a gateway of our cluster, or says nothing.
+pub async fn channel_through<S>(
+    at: &GatewayAt,
+    stream: S,
+    tls: &Tls,
+    patience: Patience,
+) -> Result<Channel, Unreached>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let connecting = over_tls(at, stream, tls.local_client()?, patience);
+    let connected = tokio::time::timeout(patience.connect, connecting).await;
+    connected.map_err(|_| late(at, patience))?
+}
+
+fn late(at: &GatewayAt, patience: Patience) -> Unreached {
+    Unreached::Late {
+        at: at.clone(),
+        patience: patience.connect,
+    }
+}
+
+async fn over_tls<S>(
+    at: &GatewayAt,
+    stream: S,
+    config: ClientConfig,
+    patience: Patience,
+) -> Result<Channel, Unreached>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    // Whom it must be the verifier decides, not by this name.
+    let name = ServerName::try_from(SERVER_NAME).map_err(|e| io_error(at, io::Error::other(e)))?;
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, stream).await;
+    over(at, stream.map_err(|e| io_error(at, e))?, patience).await
 }
 
 async fn over<S>(at: &GatewayAt, stream: S, patience: Patience) -> Result<Channel, Unreached>
@@ -295,7 +350,7 @@ pub async fn member(
         let named = enrolment.home.gateways.iter();
         let named: Vec<_> = named.cloned().map(GatewayAt::Tcp).collect();
         let request = Ask::Enroll(model::Enrolment {
-            id: token::id(&enrolment.secret),
+            id: secret::id(&enrolment.secret),
             secret: enrolment.secret.expose().to_vec(),
             csr,
         });
@@ -325,10 +380,30 @@ pub async fn renew(
     member.renew(call).await
 }
 
+/// Its next leaf: from whichever of the gateways leads, else by the token, if there is one.
+///
+/// # Errors
+/// When neither gives one, with what the last said; the present leaf then stays.
+pub async fn renew_or_enrol(
+    member: &Member,
+    gateways: &[GatewayAt],
+    by: Option<&ByToken>,
+    patience: Patience,
+) -> Result<(), EnrolError> {
+    match (renew(member, gateways, patience).await, by) {
+        (Err(error), Some(by)) => {
+            tracing::debug!(error = causes(&error), "not renewed by a gateway");
+            token::enrol_again(member, by, patience, None).await
+        }
+        (renewed, _) => renewed,
+    }
+}
+
 /// Renews whenever it is time, for ever. `jitter` spreads the processes of a cluster.
 pub async fn keep(
     member: &Member,
     gateways: &[GatewayAt],
+    by: Option<&ByToken>,
     patience: Patience,
     jitter: u64,
     clock: impl Fn() -> Timestamp,
@@ -339,7 +414,7 @@ pub async fn keep(
             tokio::time::sleep(Duration::from_millis(wait)).await;
             continue;
         }
-        match renew(member, gateways, patience).await {
+        match renew_or_enrol(member, gateways, by, patience).await {
             Ok(()) => tracing::info!("certificate renewed"),
             Err(error) => {
                 tracing::warn!(error = causes(&error), "certificate not renewed");

@@ -4,6 +4,8 @@
 //! A one-time file from `causeway enroll` says where to ask and holds the secret; the state directory then holds `leaf.pem`
 //! (key, leaf, CA; mode 0600) and `cluster.json` (what of the file is no secret).
 
+mod member;
+
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -13,14 +15,15 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::Secret;
-use crate::ca::{CaError, Leaf, LeafRequest};
+use crate::ca::{CaError, LeafRequest};
 use crate::cert::authority_of;
-use crate::files::{FileError, private_dir, read_private, write_private};
-use crate::grant::{renew_at, renew_in};
+use crate::files::{FileError, read_private};
 use crate::name::{NameError, PeerName, Role};
 use crate::pem;
 use crate::tls::{LeafCell, Tls};
 use crate::trust::{Trust, TrustHandle};
+
+pub use member::Member;
 
 /// Format of the file.
 pub const FORMAT: u32 = 1;
@@ -256,107 +259,6 @@ impl Home {
     }
 }
 
-/// A process that has its leaf.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// Its cluster, as it knew it when it enrolled or last renewed.
-    pub home: Home,
-    /// For dialling and serving; the leaf in it is replaced by [`renew`](Self::renew).
-    pub tls: Tls,
-    dir: PathBuf,
-}
-
-impl Member {
-    /// From the state directory; `None` when the process was never enrolled.
-    ///
-    /// # Errors
-    /// When files cannot be used.
-    pub fn load(dir: &Path) -> Result<Option<Self>, EnrolError> {
-        let home_path = dir.join("cluster.json");
-        let (Some(leaf), Some(home)) = (
-            Leaf::read(&dir.join("leaf.pem"))?,
-            read_private(&home_path)?,
-        ) else {
-            return Ok(None);
-        };
-        let home: Home = serde_json::from_str(&home).map_err(|e| EnrolError::NotAnEnrolment {
-            path: home_path,
-            reason: e.to_string(),
-        })?;
-        let cell = LeafCell::new(&leaf).map_err(CaError::from)?;
-        Ok(Some(Self {
-            tls: home.tls(cell)?,
-            home,
-            dir: dir.to_owned(),
-        }))
-    }
-
-    /// When to call [`renew`](Self::renew); after a failure, a minute later at least.
-    #[must_use]
-    pub fn renew_at(&self, jitter: u64) -> Option<Timestamp> {
-        Some(renew_at(self.tls.leaf.validity()?, jitter))
-    }
-
-    /// How long to wait before asking again, in milliseconds; 0: call [`renew`](Self::renew) now. Bounded, since clocks jump.
-    #[must_use]
-    pub fn renew_in(&self, jitter: u64, now: Timestamp) -> u64 {
-        let window = self.tls.leaf.validity();
-        window.map_or(0, |window| renew_in(window, jitter, now))
-    }
-
-    /// A new key and leaf by `call`, a Renew that presents the present leaf: kept on disk, then presented. Connections that
-    /// are open stay.
-    ///
-    /// # Errors
-    /// When the call fails or gives what does not fit; the present leaf then stays.
-    pub async fn renew<F>(&self, call: impl FnOnce(Vec<u8>) -> F) -> Result<(), EnrolError>
-    where
-        F: Future<Output = Result<Issued, CallError>>,
-    {
-        let request = LeafRequest::new()?;
-        let issued = call(request.csr().to_vec())
-            .await
-            .map_err(|source| EnrolError::Call {
-                role: self.home.role.clone(),
-                source,
-            })?;
-        let (_, leaf) = keep(&self.dir, self.home.clone(), request, issued)?;
-        self.tls.leaf.replace(&leaf).map_err(CaError::from)?;
-        Ok(())
-    }
-}
-
-fn keep(
-    dir: &Path,
-    mut home: Home,
-    request: LeafRequest,
-    issued: Issued,
-) -> Result<(Home, Leaf), EnrolError> {
-    let leaf = request.finish(issued.chain)?;
-    let (found, expected) = (leaf.name(&home.cluster_set)?, home.name()?);
-    if found != expected {
-        return Err(EnrolError::OtherRole {
-            path: dir.join("leaf.pem"),
-            found: found.to_string(),
-            expected: expected.to_string(),
-        });
-    }
-    if !issued.authorities.is_empty() {
-        let certificates = issued.authorities.iter();
-        home.authorities = certificates.map(|der| pem::certificate(der)).collect();
-        home.roots()?;
-    }
-    private_dir(dir)?;
-    let text = serde_json::to_string_pretty(&home).map_err(|e| EnrolError::NotAnEnrolment {
-        path: dir.join("cluster.json"),
-        reason: e.to_string(),
-    })?;
-    write_private(&dir.join("cluster.json"), text.as_bytes())?;
-    // Last: whoever finds a leaf finds the rest.
-    leaf.write(&dir.join("leaf.pem"))?;
-    Ok((home, leaf))
-}
-
 /// The process's leaf from `dir`; if there is none that holds, by `call`, an Enroll with the secret of `file` over a
 /// connection whose server the file's CA authenticates ([`Tls::local_client`] of what `call` is given).
 ///
@@ -374,10 +276,11 @@ where
 {
     let mut expired = None;
     if let Some(member) = Member::load(dir)? {
-        if member.home.role != role.to_string() {
+        let found = member.home().role;
+        if found != role.to_string() {
             return Err(EnrolError::OtherRole {
                 path: dir.join("leaf.pem"),
-                found: member.home.role,
+                found,
                 expected: role.to_string(),
             });
         }
@@ -421,12 +324,7 @@ where
             role: role.to_string(),
             source,
         })?;
-    let (home, leaf) = keep(dir, home, request, issued)?;
-    Ok(Member {
-        tls: home.tls(LeafCell::new(&leaf).map_err(CaError::from)?)?,
-        home,
-        dir: dir.to_owned(),
-    })
+    Member::admitted(Some(dir), home, request, issued)
 }
 
 #[cfg(test)]

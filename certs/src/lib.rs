@@ -13,6 +13,7 @@
 //! | [`ca`] | shell: keys and signing of the cluster's CA |
 //! | [`enrolment`] | shell: the one-time file, and how a process comes to its first and next leaf |
 //! | [`dial`] | shell: calls to the gateways of one's own cluster, and keeping the certificate for them |
+//! | [`serve`] | shell: TLS connections for a gRPC server |
 //! | [`files`] | shell: private files, written whole or not at all |
 //!
 //! Keys are ECDSA P-256: every TLS library, key store and cloud load balancer takes it, which Ed25519 is
@@ -27,6 +28,7 @@ pub mod enrolment;
 pub mod files;
 pub mod grant;
 pub mod name;
+pub mod serve;
 pub mod tls;
 pub mod token;
 pub mod trust;

@@ -192,6 +192,8 @@ pub enum Call {
     Publish,
     /// Gateway to leader.
     Follow,
+    /// Controller to every gateway: who leads.
+    Lead,
     /// The View.
     Watch(Scope),
     /// A node's facts and counters.
@@ -200,8 +202,10 @@ pub enum Call {
     Enroll,
     /// A next leaf, of the same name.
     Renew,
-    /// Tokens, joining, leaving, revoking.
+    /// Tokens and enrolments: giving rights away.
     Admin,
+    /// Joining, leaving, cutting off: what a controller does for objects that say so.
+    Membership,
     /// Reading status.
     Status,
 }
@@ -211,6 +215,7 @@ impl fmt::Display for Call {
         match self {
             Self::Publish => f.write_str("publish exports"),
             Self::Follow => f.write_str("follow the leader"),
+            Self::Lead => f.write_str("appoint the leader"),
             Self::Watch(Scope::Node(node)) => write!(f, "watch the view of node {node}"),
             Self::Watch(Scope::Controller) => f.write_str("watch the controller's view"),
             Self::Watch(Scope::Whole) => f.write_str("watch the whole view"),
@@ -218,6 +223,7 @@ impl fmt::Display for Call {
             Self::Enroll => f.write_str("enrol"),
             Self::Renew => f.write_str("renew a certificate"),
             Self::Admin => f.write_str("administer the cluster"),
+            Self::Membership => f.write_str("change which clusters are peers"),
             Self::Status => f.write_str("read status"),
         }
     }
@@ -278,8 +284,15 @@ fn role_may(role: &Role, call: &Call) -> bool {
         (_, Call::Renew) => true,
         (Role::Agent(own), Call::Watch(Scope::Node(node)) | Call::Report(node)) => own == node,
         (Role::Gateway(_), Call::Follow | Call::Watch(_)) => true,
-        (Role::Controller(_), Call::Publish | Call::Watch(Scope::Controller)) => true,
-        (Role::Operator(_), Call::Admin | Call::Status) => true,
+        (
+            Role::Controller(_),
+            Call::Publish
+            | Call::Lead
+            | Call::Watch(Scope::Controller)
+            | Call::Membership
+            | Call::Status,
+        ) => true,
+        (Role::Operator(_), Call::Admin | Call::Membership | Call::Status) => true,
         _ => false,
     }
 }

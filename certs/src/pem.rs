@@ -29,8 +29,13 @@ pub(crate) fn certificate(der: &[u8]) -> String {
 }
 
 /// A key as text.
-pub(crate) fn key(der: &[u8]) -> Zeroizing<String> {
-    section("PRIVATE KEY", der)
+pub(crate) fn key(key: &PrivateKeyDer<'_>) -> Zeroizing<String> {
+    let label = match key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    section(label, key.secret_der())
 }
 
 /// A key and the certificates that go with it, the key's own first.

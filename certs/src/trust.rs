@@ -160,7 +160,7 @@ impl Domain {
 pub struct Trust {
     own: ClusterId,
     cluster_set: ClusterSet,
-    domains: BTreeMap<ClusterId, Domain>,
+    domains: BTreeMap<ClusterId, Arc<Domain>>,
     revoked: BTreeSet<ClusterId>,
     withdrawn: BTreeSet<Vec<u8>>,
 }
@@ -193,7 +193,7 @@ impl Trust {
                 .cloned()
                 .collect();
             if let Some(domain) = Domain::new(&authorities) {
-                domains.insert(cluster.clone(), domain);
+                domains.insert(cluster.clone(), Arc::new(domain));
             }
         }
         for cluster in state.revocations.keys() {
@@ -202,7 +202,7 @@ impl Trust {
             }
         }
         if let Some(domain) = Domain::new(own_authorities) {
-            domains.insert(own.clone(), domain);
+            domains.insert(own.clone(), Arc::new(domain));
         }
         Self {
             own,
@@ -217,6 +217,22 @@ impl Trust {
     #[must_use]
     pub fn own_only(own: ClusterId, cluster_set: ClusterSet, authorities: &[Vec<u8>]) -> Self {
         Self::new(own, cluster_set, authorities, &TrustState::default())
+    }
+
+    /// The same towards peers, with other CA certificates of our own.
+    fn with_own(&self, authorities: &[Vec<u8>]) -> Self {
+        let mut domains = self.domains.clone();
+        match Domain::new(authorities) {
+            Some(domain) => domains.insert(self.own.clone(), Arc::new(domain)),
+            None => domains.remove(&self.own),
+        };
+        Self {
+            own: self.own.clone(),
+            cluster_set: self.cluster_set.clone(),
+            domains,
+            revoked: self.revoked.clone(),
+            withdrawn: self.withdrawn.clone(),
+        }
     }
 
     /// Our clusterset.
@@ -300,6 +316,12 @@ impl TrustHandle {
     /// What holds from now on, for new handshakes. Sessions of a peer that it no longer knows are the caller's to close.
     pub fn replace(&self, trust: Trust) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+    }
+
+    /// Our own CA certificates from now on; peers stay.
+    pub fn own_is(&self, authorities: &[Vec<u8>]) {
+        let trust = self.load().with_own(authorities);
+        self.replace(trust);
     }
 
     /// What holds now.

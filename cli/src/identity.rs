@@ -29,6 +29,7 @@ fn failed(error: EnrolError) -> Failure {
         }
         Ok(NotIssued::Refused { status, .. }) => refusal(status),
         Ok(NotIssued::Invalid { source, .. }) => nonsense(source),
+        Ok(other) => Failure::refused(other),
         Err(source) => Failure::refused(format!("asking for a certificate as {role}: {source}")),
     }
 }

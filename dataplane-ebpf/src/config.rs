@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use causeway_certs::dial::GatewayAt;
+use causeway_certs::dial::{GatewayAt, Means};
 use causeway_proto::model::{Address, NodeName, Prefix};
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// One-time file from `causeway enroll agent/NODE`, used when `state_dir` holds no certificate.
     #[serde(default)]
-    pub enrolment: Option<PathBuf>,
+    pub enrolment: Option<Means>,
     /// The eBPF object; the variable `CAUSEWAY_EBPF_OBJECT` goes before it.
     #[serde(default)]
     pub object: Option<PathBuf>,

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use causeway_certs::dial::GatewayAt;
+use causeway_certs::dial::{GatewayAt, Means};
 use causeway_proto::model::{ClusterId, NodeName};
 use serde::Deserialize;
 
@@ -20,9 +20,9 @@ pub struct Config {
     pub name: Option<NodeName>,
     /// Certificate, creation times of exports and last good manifests; made when absent, mode 0700.
     pub state_dir: PathBuf,
-    /// One-time file of `causeway enroll`, used when `state_dir` holds no certificate.
+    /// One-time file of `causeway enroll`, or where a service account token is; used when `state_dir` holds no certificate.
     #[serde(default)]
-    pub enrolment: Option<PathBuf>,
+    pub enrolment: Option<Means>,
 }
 
 /// A configuration that cannot be used.
@@ -87,7 +87,7 @@ mod tests {
         check(
             &with("gateways: [192.0.2.1:7444]\nname: second\nenrolment: f"),
             expect![[
-                r#"Config { cluster: ClusterId("east"), gateways: [Tcp("192.0.2.1:7444")], name: Some(NodeName("second")), state_dir: "s", enrolment: Some("f") }"#
+                r#"Config { cluster: ClusterId("east"), gateways: [Tcp("192.0.2.1:7444")], name: Some(NodeName("second")), state_dir: "s", enrolment: Some(File("f")) }"#
             ]],
         );
         check(

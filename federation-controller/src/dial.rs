@@ -30,7 +30,7 @@ pub async fn dialer(config: &Config, clock: fn() -> Timestamp) -> Result<Dialer,
         clock,
     });
     if dialer.needs_certificate() {
-        let home = &dialer.member().await?.home;
+        let home = dialer.member().await?.home();
         if home.cluster != config.cluster {
             return Err(EnrolError::OtherRole {
                 path: config.state_dir.join("leaf.pem"),

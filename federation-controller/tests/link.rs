@@ -27,8 +27,8 @@ use causeway_proto::model::{
 };
 use causeway_proto::wire::pb::local::local_server::{Local, LocalServer};
 use causeway_proto::wire::pb::local::{
-    EnrollReply, EnrollRequest, FollowReply, FollowRequest, PublishReply, PublishRequest,
-    RenewReply, RenewRequest, ReportReply, ReportRequest, WatchReply, WatchRequest,
+    EnrollReply, EnrollRequest, FollowReply, FollowRequest, LeadReply, LeadRequest, PublishReply,
+    PublishRequest, RenewReply, RenewRequest, ReportReply, ReportRequest, WatchReply, WatchRequest,
 };
 use tokio::io::{DuplexStream, copy_bidirectional, duplex};
 use tokio::net::{TcpListener, UnixListener};
@@ -54,6 +54,7 @@ struct Leader {
 impl Local for Leader {
     type PublishStream = Replies<PublishReply>;
     type FollowStream = Replies<FollowReply>;
+    type LeadStream = Replies<LeadReply>;
     type WatchStream = Replies<WatchReply>;
 
     async fn publish(
@@ -89,6 +90,13 @@ impl Local for Leader {
         _: Request<Streaming<FollowRequest>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         panic!("a controller does not follow")
+    }
+
+    async fn lead(
+        &self,
+        _: Request<Streaming<LeadRequest>>,
+    ) -> Result<Response<Self::LeadStream>, Status> {
+        panic!("a controller of manifests appoints nobody")
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {

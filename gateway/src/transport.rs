@@ -14,7 +14,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::{Channel, Endpoint};
 
-pub use io::{Io, QuicStream};
+pub use causeway_certs::serve::Io;
+pub use io::QuicStream;
 
 /// How long a connection may take to come up; quinn alone would wait for 30 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use causeway_proto::model::{AuthorityMaterial, ClusterId, ClusterSet, Timestamp};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::{Authority, CaError, Leaf, issuer, new_authority, new_catalog_key};
@@ -21,11 +21,12 @@ const FIELDS: [&str; 4] = ["ca.crt", "ca.key", "catalog.crt", "catalog.key"];
 pub fn to_fields(material: &AuthorityMaterial) -> [(&'static str, Zeroizing<String>); 4] {
     let [ca, ca_key, catalog, catalog_key] = FIELDS;
     let certificate = |der: &[u8]| Zeroizing::new(pem::certificate(der));
+    let key = |der: &[u8]| pem::key(&PrivatePkcs8KeyDer::from(der).into());
     [
         (ca, certificate(&material.certificate)),
-        (ca_key, pem::key(&material.key)),
+        (ca_key, key(&material.key)),
         (catalog, certificate(&material.catalog_certificate)),
-        (catalog_key, pem::key(&material.catalog_key)),
+        (catalog_key, key(&material.catalog_key)),
     ]
 }
 

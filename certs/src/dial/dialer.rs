@@ -1,6 +1,7 @@
 //! Shell: the listed gateways of a process that lives long, and the certificate that it needs for those over TCP.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use causeway_proto::model::Timestamp;
@@ -8,12 +9,20 @@ use causeway_proto::wire::pb::local::local_client::LocalClient;
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 
-use super::{GatewayAt, Patience, causes, keep, local, member};
+use super::{
+    ByToken, GatewayAt, Means, Patience, causes, local, member, member_by_token, renew_or_enrol,
+    token,
+};
 use crate::enrolment::{CallError, EnrolError, Member};
+use crate::grant::RENEW_RETRY_MS;
 use crate::name::Role;
 
 /// Pause after an enrolment that failed.
 const ENROL_AGAIN: Duration = Duration::from_secs(5);
+
+/// When no gateway was reached for so long, the certificate is replaced where a token can do it: perhaps the cluster's
+/// CA is another one by now.
+const ASTRAY_MS: u64 = 30_000;
 
 /// What a process is told about its gateways.
 #[derive(Debug, Clone)]
@@ -24,8 +33,8 @@ pub struct Dialing {
     pub role: Role,
     /// Where it keeps its certificate.
     pub state_dir: PathBuf,
-    /// One-time file of `causeway enroll`, used when `state_dir` holds no certificate.
-    pub enrolment: Option<PathBuf>,
+    /// What it gets a certificate with, when `state_dir` holds none.
+    pub enrolment: Option<Means>,
     /// How long it waits for one gateway.
     pub patience: Patience,
     /// The time now.
@@ -38,6 +47,8 @@ pub struct Dialer {
     told: Dialing,
     /// Got when a gateway over TCP is first needed.
     member: OnceCell<Member>,
+    /// Since when no gateway over TCP was reached.
+    astray: Mutex<Option<Timestamp>>,
 }
 
 impl Dialer {
@@ -47,6 +58,7 @@ impl Dialer {
         Self {
             told,
             member: OnceCell::new(),
+            astray: Mutex::default(),
         }
     }
 
@@ -76,8 +88,15 @@ impl Dialer {
             patience,
             clock,
         } = &self.told;
-        let file = enrolment.as_deref();
-        let enrol = || member(state_dir, role, file, clock(), gateways, *patience);
+        let enrol = async || match enrolment {
+            Some(Means::Token(by)) => {
+                member_by_token(state_dir, role, by, clock(), *patience, None).await
+            }
+            Some(Means::File(file)) => {
+                member(state_dir, role, Some(file), clock(), gateways, *patience).await
+            }
+            None => member(state_dir, role, None, clock(), gateways, *patience).await,
+        };
         self.member.get_or_try_init(enrol).await
     }
 
@@ -90,7 +109,32 @@ impl Dialer {
             GatewayAt::Unix(_) => None,
             GatewayAt::Tcp(_) => Some(&self.member().await?.tls),
         };
-        Ok(local(at, tls, self.told.patience).await?)
+        let reached = local(at, tls, self.told.patience).await;
+        if tls.is_some() {
+            self.note(reached.is_ok());
+        }
+        Ok(reached?)
+    }
+
+    fn note(&self, reached: bool) {
+        let mut astray = self.astray.lock().unwrap_or_else(PoisonError::into_inner);
+        *astray = match (reached, *astray) {
+            (true, _) => None,
+            (false, since) => since.or_else(|| Some((self.told.clock)())),
+        };
+    }
+
+    /// Whether no gateway has been reached for long.
+    fn is_astray(&self) -> bool {
+        let astray = self.astray.lock().unwrap_or_else(PoisonError::into_inner);
+        astray.is_some_and(|since| (self.told.clock)().since(since) >= ASTRAY_MS)
+    }
+
+    fn by_token(&self) -> Option<&ByToken> {
+        match &self.told.enrolment {
+            Some(Means::Token(by)) => Some(by),
+            _ => None,
+        }
     }
 
     /// Gets the certificate while the one-time file holds, and renews it whenever it is time, for ever; at once over
@@ -112,6 +156,25 @@ impl Dialer {
             clock,
             ..
         } = &self.told;
-        keep(member, gateways, *patience, jitter, clock).await;
+        let by = self.by_token();
+        loop {
+            let wait = member.renew_in(jitter, clock());
+            let renewed = match (wait, by.filter(|_| self.is_astray())) {
+                (_, Some(by)) => token::enrol_again(member, by, *patience, None).await,
+                (0, None) => renew_or_enrol(member, gateways, by, *patience).await,
+                (wait, None) => {
+                    let look = if by.is_some() { ASTRAY_MS } else { wait };
+                    tokio::time::sleep(Duration::from_millis(wait.min(look))).await;
+                    continue;
+                }
+            };
+            match renewed {
+                Ok(()) => tracing::info!("certificate renewed"),
+                Err(error) => tracing::warn!(error = causes(&error), "certificate not renewed"),
+            }
+            // Whether it was of use shows by the next attempt to reach a gateway.
+            self.note(true);
+            tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
+        }
     }
 }

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ca::Authority;
+use crate::files::write_private;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const HOUR: u64 = 3_600_000;
@@ -87,7 +88,7 @@ fn enrols_once_and_then_reads_its_leaf() {
     );
     let file = west.file("agent/w1");
     let member = west.start("agent/w1", Some(&file), NOW).unwrap();
-    assert_eq!(member.home.role, "agent/w1");
+    assert_eq!(member.home().role, "agent/w1");
     let leaf = west.dir.path().join("agent/leaf.pem");
     let mode = std::fs::metadata(&leaf).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -95,7 +96,7 @@ fn enrols_once_and_then_reads_its_leaf() {
     let again = west
         .start("agent/w1", None, Timestamp(NOW.0 + HOUR))
         .unwrap();
-    assert_eq!(again.home, member.home);
+    assert_eq!(again.home(), member.home());
     assert_eq!(again.tls.leaf.validity(), member.tls.leaf.validity());
     assert_eq!(
         west.start("agent/w1", None, Timestamp(NOW.0 + 25 * HOUR))

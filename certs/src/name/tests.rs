@@ -100,6 +100,7 @@ fn who_may_call_what() {
     let calls = [
         Call::Publish,
         Call::Follow,
+        Call::Lead,
         Call::Watch(Scope::Node(node("w1"))),
         Call::Watch(Scope::Node(node("w2"))),
         Call::Watch(Scope::Controller),
@@ -109,6 +110,7 @@ fn who_may_call_what() {
         Call::Enroll,
         Call::Renew,
         Call::Admin,
+        Call::Membership,
         Call::Status,
     ];
     let row = |c: &Caller, own: &str| -> String {
@@ -124,14 +126,14 @@ fn who_may_call_what() {
             })
             .collect()
     };
-    assert_eq!(row(&Caller::Socket, "west"), "xxxxxxxxxxxx");
-    assert_eq!(row(&Caller::Anonymous, "west"), "........x...");
-    assert_eq!(row(&caller("agent/w1"), "west"), "..x...x..x..");
-    assert_eq!(row(&caller("gateway/w2"), "west"), ".xxxxx...x..");
-    assert_eq!(row(&caller("controller/main"), "west"), "x...x....x..");
-    assert_eq!(row(&caller("operator/ann"), "west"), ".........xxx");
-    assert_eq!(row(&caller("catalog"), "west"), "............");
-    assert_eq!(row(&caller("gateway/w2"), "east"), "............");
+    assert_eq!(row(&Caller::Socket, "west"), "xxxxxxxxxxxxxx");
+    assert_eq!(row(&Caller::Anonymous, "west"), ".........x....");
+    assert_eq!(row(&caller("agent/w1"), "west"), "...x...x..x...");
+    assert_eq!(row(&caller("gateway/w2"), "west"), ".x.xxxx...x...");
+    assert_eq!(row(&caller("controller/main"), "west"), "x.x..x....x.xx");
+    assert_eq!(row(&caller("operator/ann"), "west"), "..........xxxx");
+    assert_eq!(row(&caller("catalog"), "west"), "..............");
+    assert_eq!(row(&caller("gateway/w2"), "east"), "..............");
     assert_eq!(
         authorize(&caller("agent/w1"), &"west".parse().unwrap(), &Call::Admin)
             .unwrap_err()

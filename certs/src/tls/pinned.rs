@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
 use zeroize::Zeroizing;
@@ -24,10 +25,11 @@ use crate::pem;
 #[error("{0} is not the PEM that it should be")]
 pub struct BadPin(&'static str);
 
-/// Key and certificate of the server.
+/// Key and certificate of the server; its `Debug` does not show the key.
 #[derive(Debug)]
 pub struct PinnedServer {
-    key: PrivatePkcs8KeyDer<'static>,
+    /// Of any kind: Helm makes RSA keys in their old form.
+    key: PrivateKeyDer<'static>,
     certificate: CertificateDer<'static>,
 }
 
@@ -43,17 +45,17 @@ impl PinnedServer {
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key)?;
         Ok(Self {
-            key: key.serialized_der().to_vec().into(),
+            key: PrivatePkcs8KeyDer::from(key.serialized_der().to_vec()).into(),
             certificate: certificate.der().clone(),
         })
     }
 
-    /// As [`key_pem`](Self::key_pem) and [`certificate_pem`](Self::certificate_pem) wrote them.
+    /// As [`key_pem`](Self::key_pem) and [`certificate_pem`](Self::certificate_pem) wrote them, or anybody else.
     ///
     /// # Errors
     /// When they are something else.
     pub fn from_pem(key: &str, certificate: &str) -> Result<Self, BadPin> {
-        let key = pem::parse_key(key).ok_or(BadPin("the key"))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| BadPin("the key"))?;
         let certificates = pem::parse_certificates(certificate).unwrap_or_default();
         let certificate = certificates.into_iter().next();
         let certificate = certificate.ok_or(BadPin("the certificate"))?;
@@ -63,7 +65,7 @@ impl PinnedServer {
     /// The key, to be kept secret.
     #[must_use]
     pub fn key_pem(&self) -> Zeroizing<String> {
-        pem::key(self.key.secret_pkcs8_der())
+        pem::key(&self.key)
     }
 
     /// The certificate, which is the pin.
@@ -77,7 +79,7 @@ impl PinnedServer {
     /// # Errors
     /// When key and certificate do not belong together.
     pub fn config(&self) -> Result<ServerConfig, Error> {
-        let key = PrivateKeyDer::Pkcs8(self.key.clone_key());
+        let key = self.key.clone_key();
         let mut config =
             ServerConfig::builder_with_details(provider(), Arc::new(DefaultTimeProvider))
                 .with_protocol_versions(&[&TLS13])?

@@ -20,10 +20,10 @@ pub async fn run(args: &LoginArgs, global: &Global) -> Result<(), Failure> {
     }
     let server = global.server.as_ref();
     let member = enrol(&dir, &role, &args.file, server, global.timeout).await?;
-    let gateways = member.home.gateways.join(" or ");
+    let gateways = member.home().gateways.join(" or ");
     note(&format!(
         "{role} of {}: use it with --server {gateways} --identity {}",
-        member.home.cluster,
+        member.home().cluster,
         dir.display()
     ));
     Ok(())

@@ -75,6 +75,7 @@ impl Signer {
 impl pb::local_server::Local for Signer {
     type PublishStream = Empty<Result<pb::PublishReply, Status>>;
     type FollowStream = Empty<Result<pb::FollowReply, Status>>;
+    type LeadStream = Empty<Result<pb::LeadReply, Status>>;
     type WatchStream = Empty<Result<pb::WatchReply, Status>>;
 
     async fn publish(
@@ -88,6 +89,13 @@ impl pb::local_server::Local for Signer {
         &self,
         _: Request<Streaming<pb::FollowRequest>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn lead(
+        &self,
+        _: Request<Streaming<pb::LeadRequest>>,
+    ) -> Result<Response<Self::LeadStream>, Status> {
         Err(Status::unimplemented(""))
     }
 

@@ -56,8 +56,8 @@ impl AdminService {
         }
     }
 
-    fn check<T>(&self, request: &Request<T>) -> Result<Calling, Status> {
-        check(request, &self.config.cluster, &Call::Admin)
+    fn check<T>(&self, request: &Request<T>, call: &Call) -> Result<Calling, Status> {
+        check(request, &self.config.cluster, call)
     }
 
     /// A decision that gives the next state, or a reason not to.
@@ -84,7 +84,7 @@ impl pb::admin_server::Admin for AdminService {
         &self,
         request: Request<pb::CreateTokenRequest>,
     ) -> Result<Response<pb::CreateTokenReply>, Status> {
-        self.check(&request)?;
+        self.check(&request, &Call::Admin)?;
         let authority = leads(&self.config, &self.keys)?;
         let (ttl, for_cluster) = request.into_inner().try_into().map_err(invalid)?;
         let for_cluster: Option<ClusterId> = for_cluster;
@@ -111,7 +111,7 @@ impl pb::admin_server::Admin for AdminService {
         &self,
         request: Request<pb::JoinRequest>,
     ) -> Result<Response<pb::JoinReply>, Status> {
-        self.check(&request)?;
+        self.check(&request, &Call::Membership)?;
         let asked = request.into_inner();
         let done = self
             .joining
@@ -132,7 +132,7 @@ impl pb::admin_server::Admin for AdminService {
         &self,
         request: Request<pb::EnrollRequest>,
     ) -> Result<Response<pb::EnrollReply>, Status> {
-        self.check(&request)?;
+        self.check(&request, &Call::Admin)?;
         let authority = leads(&self.config, &self.keys)?;
         let asked: (EnrolRole, String, Option<u64>) =
             request.into_inner().try_into().map_err(invalid)?;
@@ -167,7 +167,7 @@ impl pb::admin_server::Admin for AdminService {
         &self,
         request: Request<pb::LeaveRequest>,
     ) -> Result<Response<pb::LeaveReply>, Status> {
-        self.check(&request)?;
+        self.check(&request, &Call::Membership)?;
         let (told, not_told) = self.core.leave().await.map_err(refused)?;
         let names = |clusters: Vec<ClusterId>| clusters.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::LeaveReply {
@@ -180,7 +180,7 @@ impl pb::admin_server::Admin for AdminService {
         &self,
         request: Request<pb::RevokeRequest>,
     ) -> Result<Response<pb::RevokeReply>, Status> {
-        self.check(&request)?;
+        self.check(&request, &Call::Membership)?;
         let peer: ClusterId = request.into_inner().peer.parse().map_err(invalid)?;
         let own = self.config.cluster.clone();
         let told = peer.clone();

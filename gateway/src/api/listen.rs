@@ -2,25 +2,14 @@
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use causeway_certs::name::Caller;
+use causeway_certs::serve::{self, Io, WAITING, pause};
 use causeway_certs::tls::{self, Tls};
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
-
-use crate::transport::Io;
-
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Handshakes at one time.
-const HANDSHAKES: usize = 64;
-/// Connections that are accepted and not yet served.
-const WAITING: usize = 16;
 
 /// Who calls, as handlers find it in the request's extensions.
 #[derive(Debug, Clone)]
@@ -31,10 +20,8 @@ pub struct Calling {
     pub leaf: Option<CertificateDer<'static>>,
 }
 
-/// A connection with its caller.
-pub type Connection<S> = Io<S, Calling>;
-/// Connections as a gRPC server takes them.
-pub type Connections<S> = mpsc::Receiver<Result<Connection<S>, std::io::Error>>;
+/// Connections with their callers, as a gRPC server takes them.
+pub type Connections<S> = serve::Connections<S, Calling>;
 
 /// Listens on a Unix socket that only its owner may open.
 ///
@@ -105,55 +92,15 @@ pub fn tcp(
     listener: TcpListener,
     tls: &Tls,
 ) -> Result<Connections<TlsStream<TcpStream>>, rustls::Error> {
-    let acceptor = TlsAcceptor::from(Arc::new(tls.local_server()?));
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let tls = tls.clone();
-    tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(HANDSHAKES));
-        loop {
-            let (stream, from) = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => { pause(&error).await; continue; }
-                },
-                () = sender.closed() => return,
-            };
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
-            let (acceptor, sender, tls) = (acceptor.clone(), sender.clone(), tls.clone());
-            tokio::spawn(async move {
-                match handshake(stream, &acceptor, &tls).await {
-                    Ok(connection) => {
-                        let _ = sender.send(Ok(connection)).await;
-                    }
-                    Err(error) => tracing::debug!(%from, %error, "local connection refused"),
-                }
-                drop(place);
-            });
-        }
-    });
-    Ok(receiver)
-}
-
-async fn handshake(
-    stream: TcpStream,
-    acceptor: &TlsAcceptor,
-    tls: &Tls,
-) -> Result<Connection<TlsStream<TcpStream>>, anyhow::Error> {
-    stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    let presented = stream.get_ref().1.peer_certificates();
-    let caller = tls::caller(presented, &tls.trust.load())?;
-    let leaf = presented
-        .and_then(<[_]>::first)
-        .map(|leaf| leaf.clone().into_owned());
-    Ok(Io::new(stream, Calling { caller, leaf }))
-}
-
-async fn pause(error: &std::io::Error) {
-    tracing::warn!(%error, "connection not accepted; is the limit of open files too low?");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let trust = tls.trust.clone();
+    let admit = move |stream: &TlsStream<TcpStream>| {
+        let presented = stream.get_ref().1.peer_certificates();
+        let caller = tls::caller(presented, &trust.load())?;
+        let leaf = presented.and_then(<[_]>::first);
+        let leaf = leaf.map(|leaf| leaf.clone().into_owned());
+        Ok(Calling { caller, leaf })
+    };
+    Ok(serve::tls(listener, tls.local_server()?, admit))
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ impl LocalService {
 impl pb::local_server::Local for LocalService {
     type PublishStream = Replies<pb::PublishReply>;
     type FollowStream = Replies<pb::FollowReply>;
+    type LeadStream = Replies<pb::LeadReply>;
     type WatchStream = Replies<pb::WatchReply>;
 
     async fn publish(
@@ -102,6 +103,15 @@ impl pb::local_server::Local for LocalService {
         let core = self.core.clone();
         tokio::spawn(follow::serve(core, name, request.into_inner(), replies));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn lead(
+        &self,
+        request: Request<Streaming<pb::LeadRequest>>,
+    ) -> Result<Response<Self::LeadStream>, Status> {
+        check(&request, &self.own, &Call::Lead)?;
+        let message = "this gateway's leader is fixed by its configuration";
+        Err(Status::failed_precondition(message))
     }
 
     async fn watch(

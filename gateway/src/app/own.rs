@@ -62,7 +62,7 @@ impl OwnKeys {
         let member = dial::member(dir, &role, file, now, leader, PATIENCE).await?;
         Ok(Self {
             tls: member.tls.clone(),
-            authorities: member.home.roots()?,
+            authorities: member.home().roots()?,
             authority: None,
             member: Some(member),
             own_bundle: RwLock::default(),
@@ -104,7 +104,7 @@ impl OwnKeys {
         let jitter = random_u64();
         if let Some(member) = &self.member {
             let leader = self.config.leader_address.as_slice();
-            return dial::keep(member, leader, PATIENCE, jitter, wall_clock).await;
+            return dial::keep(member, leader, None, PATIENCE, jitter, wall_clock).await;
         }
         loop {
             let window = self.tls.leaf.validity();
