@@ -1,15 +1,39 @@
-//! Pure: our own form of the multi-cluster objects, the same in v1alpha1 and v1beta1, and the annotations
-//! that they may carry.
+//! Pure: the custom resources as Rust types, and the definitions that an API server takes, made from them. The MCS
+//! kinds are those of the official definitions, the same in v1alpha1 and v1beta1; the others are our own.
 
-use std::collections::BTreeMap;
+mod configuration;
+mod define;
+mod export;
+mod import;
+mod peer;
+mod property;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+pub use configuration::{
+    ClusterConfiguration, ClusterConfigurationSpec, ClusterConfigurationStatus, ConfiguredPeer,
+    EncryptionSetting, GatewayState, Pools, ReportedProblem,
+};
+pub use define::{BadDefinition, Custom};
+pub use export::{ServiceExport, ServiceExportSpec, ServiceExportStatus};
+pub use import::{
+    ClusterStatus, EndpointSliceObjects, ServiceImport, ServiceImportSpec, ServiceImportStatus,
+    ServiceImportType, ServicePort,
+};
+pub use peer::{
+    ClusterPeer, ClusterPeerSpec, ClusterPeerStatus, LastError, PeerMapping, PeerSession,
+    TokenSecretRef,
+};
+pub use property::{ClusterProperty, ClusterPropertySpec};
 
 /// API group of ServiceExport and ServiceImport.
 pub const MCS_GROUP: &str = "multicluster.x-k8s.io";
 /// Its versions, the stored one first.
 pub const MCS_VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
+/// API group of our own kinds.
+pub const GROUP: &str = "causeway.dev";
+/// The one name of a [`ClusterConfiguration`].
+pub const CONFIGURATION: &str = "default";
 
 /// Where clients of this cluster are sent: `local-first` (default) or `spread`.
 pub const LOCALITY: &str = "federation.causeway.dev/locality";
@@ -20,26 +44,32 @@ pub const ON_LOSS: &str = "federation.causeway.dev/on-loss";
 /// Weight of an export without an annotation: room for more and for less.
 pub const DEFAULT_WEIGHT: u16 = 100;
 
-/// `ServiceExport`: the Service of the same name is offered to the clusterset.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceExport {
-    /// Name, creation time, annotations.
-    #[serde(default)]
-    pub metadata: ObjectMeta,
-    /// What goes along with the service.
-    #[serde(default)]
-    pub spec: ServiceExportSpec,
+/// Every definition, in one order.
+///
+/// # Errors
+/// When a type's schema is none that an API server takes; a test shows that it is not so.
+pub fn definitions() -> Result<Vec<CustomResourceDefinition>, BadDefinition> {
+    Ok(vec![
+        define::definition::<ServiceExport>()?,
+        define::definition::<ServiceImport>()?,
+        define::definition::<ClusterProperty>()?,
+        define::definition::<ClusterConfiguration>()?,
+        define::definition::<ClusterPeer>()?,
+    ])
 }
 
-/// `spec` of a ServiceExport.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ServiceExportSpec {
-    /// Labels of the ServiceImport.
-    #[serde(default)]
-    pub exported_labels: Option<BTreeMap<String, String>>,
-    /// Annotations of the ServiceImport.
-    #[serde(default)]
-    pub exported_annotations: Option<BTreeMap<String, String>>,
+/// Every definition as YAML, a document each: what `causeway-controller crds` prints.
+///
+/// # Errors
+/// As [`definitions`].
+pub fn yaml() -> Result<String, BadDefinition> {
+    let mut text = String::new();
+    for definition in definitions()? {
+        text.push_str("---\n");
+        text.push_str(&define::yaml(&definition)?);
+    }
+    Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,25 +7,38 @@ use std::process::ExitCode;
 use anyhow::Context;
 use causeway_controller::app;
 use causeway_controller::config::Config;
+use causeway_controller::crd;
 use causeway_controller::manifests::Directory;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Publishes what a directory of Kubernetes manifests offers to the clusterset.
 #[derive(Parser)]
-#[command(version)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// YAML: cluster, gateways, state_dir; not needed with --print
     #[arg(long, required_unless_present = "print")]
     config: Option<PathBuf>,
     /// Directory of *.yaml and *.yml
-    #[arg(long)]
-    manifests: PathBuf,
+    #[arg(long, required = true)]
+    manifests: Option<PathBuf>,
     /// Stop after the first look (with --print: the only way it works)
     #[arg(long, requires = "print")]
     once: bool,
     /// Print exports, conditions and problems instead of publishing them
     #[arg(long)]
     print: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the CustomResourceDefinitions for `kubectl apply -f -`
+    Crds,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +60,14 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Crds) = args.command {
+        #[expect(clippy::print_stdout, reason = "the output that was asked for")]
+        {
+            print!("{}", crd::yaml()?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let manifests = args.manifests.as_ref().context("--manifests is missing")?;
     let config = match &args.config {
         None => None,
         Some(path) => {
@@ -60,7 +81,7 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
         causeway_certs::files::private_dir(&config.state_dir)?;
     }
     let memory = memory.map(|config| config.state_dir.join("manifests.json"));
-    let directory = Directory::open(&args.manifests, memory).context("reading the manifests")?;
+    let directory = Directory::open(manifests, memory).context("reading the manifests")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
