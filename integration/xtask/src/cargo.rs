@@ -100,6 +100,58 @@ pub fn build_all(root: &Path) -> anyhow::Result<Built> {
     })
 }
 
+/// What users run, optimised and stripped, and the eBPF object. No path of this machine stays inside, so
+/// that two checkouts give the same programs.
+pub fn build_optimised(root: &Path) -> anyhow::Result<Built> {
+    say::line("build");
+    let target = target(root)?;
+    let programs = target.join("image");
+    let mut object = PathBuf::new();
+    step("eBPF object", || {
+        let (built, outcome) = bpf::build(root, &target)?;
+        object = built;
+        Ok(outcome)
+    })?;
+    step("optimised programs", || {
+        let args = ["build", "--bins", "--locked", "--profile", "image"];
+        let mut command = step::program("cargo", &args, root);
+        for package in packages().filter(|name| *name != "causeway-integration") {
+            command.args(["--package", package]);
+        }
+        command.env("CARGO_ENCODED_RUSTFLAGS", remapped(root)?);
+        step::run(&mut command)?;
+        Ok(Outcome::Done(programs.display().to_string()))
+    })?;
+    Ok(Built { programs, object })
+}
+
+/// Compiler flags that write `.` for the checkout and `cargo` for cargo's own directory.
+fn remapped(root: &Path) -> anyhow::Result<String> {
+    let home = std::env::var("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|_| std::env::var("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let home = home.context("neither CARGO_HOME nor HOME is set")?;
+    let flag = |from: &Path, to| format!("--remap-path-prefix={}={to}", from.display());
+    // The separator of CARGO_ENCODED_RUSTFLAGS, so that a path may hold a space.
+    Ok([flag(&home, "cargo"), flag(root, ".")].join("\u{1f}"))
+}
+
+/// The version of all that we build.
+pub fn version(root: &Path) -> anyhow::Result<String> {
+    let metadata = metadata(root)?;
+    let packages = metadata.get("packages").and_then(Value::as_array);
+    let own = packages
+        .into_iter()
+        .flatten()
+        .find(|package| package.get("name").and_then(Value::as_str) == Some("causeway-gateway"));
+    let version = own
+        .and_then(|package| package.get("version"))
+        .and_then(Value::as_str);
+    version
+        .map(str::to_owned)
+        .context("`cargo metadata` tells no version")
+}
+
 /// The packages of [`PROGRAMS`]; the agent's is named after its library.
 fn packages() -> impl Iterator<Item = &'static str> {
     PROGRAMS.iter().map(|name| {

@@ -1,4 +1,4 @@
-//! Shell: the one door. `cargo xtask setup | build | check | tidy | test | demo | bench`.
+//! Shell: the one door. `cargo xtask setup | build | check | tidy | test | demo | bench | image`.
 //!
 //! It depends on none of our crates: it builds them and runs what was built, so that it works
 //! while they do not compile.
@@ -7,6 +7,7 @@ mod bpf;
 mod cargo;
 mod check;
 mod host;
+mod image;
 mod levels;
 mod say;
 mod setup;
@@ -64,6 +65,18 @@ enum Command {
         #[arg(short, long, default_value = "text")]
         output: String,
     },
+    /// The container image, as an OCI archive that nodes and registries take
+    Image {
+        /// The archive; below the target directory when absent
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// What the programs are built for
+        #[arg(long, value_enum, default_value = "image")]
+        profile: image::Profile,
+        /// Repository and tag
+        #[arg(long, value_name = "NAME:TAG")]
+        name: Option<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -111,6 +124,9 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             levels::demo(&root, down, without.as_deref(), keep)
         }
         Command::Bench { output } => levels::bench(&root, &output),
+        Command::Image { out, profile, name } => {
+            image::run(&root, profile, name, out).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
