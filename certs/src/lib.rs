@@ -14,6 +14,8 @@
 //! | [`enrolment`] | shell: the one-time file, and how a process comes to its first and next leaf |
 //! | [`dial`] | shell: calls to the gateways of one's own cluster, and keeping the certificate for them |
 //! | [`serve`] | shell: TLS connections for a gRPC server |
+//! | [`health`] | shell: whether a process of ours is well, for probes |
+//! | [`expand`] | pure: variables in a configuration file |
 //! | [`files`] | shell: private files, written whole or not at all |
 //!
 //! Keys are ECDSA P-256: every TLS library, key store and cloud load balancer takes it, which Ed25519 is
@@ -25,8 +27,10 @@ pub mod catalog_key;
 pub mod cert;
 pub mod dial;
 pub mod enrolment;
+pub mod expand;
 pub mod files;
 pub mod grant;
+pub mod health;
 pub mod name;
 pub mod serve;
 pub mod tls;

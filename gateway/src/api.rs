@@ -12,7 +12,7 @@ use causeway_proto::model::ClusterId;
 use tonic::{Request, Status};
 
 pub use bounds::Bounds;
-pub use listen::{Calling, Connections, SocketFile, tcp, unix};
+pub use listen::{Calling, Connections, tcp, unix};
 pub use local::{LocalService, Signer};
 pub use scope::scope;
 pub use status::StatusService;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use causeway_certs::dial::Patience;
 use causeway_certs::files::private_dir;
+use causeway_certs::serve::SocketFile;
 use causeway_proto::limits::VIEW_BYTES;
 use causeway_proto::wire::{DESCRIPTORS, pb};
 use tokio::net::TcpListener;
@@ -26,7 +27,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::admin::{AdminService, CertificateService};
-use crate::api::{self, LocalService, SocketFile, StatusService};
+use crate::api::{self, LocalService, StatusService};
 use crate::config::Config;
 use crate::follow;
 use crate::join::link::Joining;
