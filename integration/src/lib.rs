@@ -6,3 +6,4 @@ pub mod lab;
 pub mod packet;
 pub mod reference;
 pub mod sim;
+pub mod suite;
