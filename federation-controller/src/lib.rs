@@ -8,6 +8,7 @@ pub mod config;
 pub mod crd;
 pub mod dial;
 pub mod export;
+pub mod hook;
 pub mod link;
 pub mod manifests;
 pub mod objects;

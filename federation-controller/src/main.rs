@@ -8,6 +8,7 @@ use anyhow::Context;
 use causeway_controller::app;
 use causeway_controller::config::Config;
 use causeway_controller::crd;
+use causeway_controller::hook::{self, Hook};
 use causeway_controller::manifests::Directory;
 use clap::{Parser, Subcommand};
 
@@ -39,6 +40,9 @@ struct Args {
 enum Command {
     /// Prints the CustomResourceDefinitions for `kubectl apply -f -`
     Crds,
+    /// Steps of installing, upgrading and uninstalling, as the chart runs them
+    #[command(subcommand)]
+    Hook(Hook),
 }
 
 fn main() -> ExitCode {
@@ -60,12 +64,22 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> anyhow::Result<ExitCode> {
-    if let Some(Command::Crds) = args.command {
-        #[expect(clippy::print_stdout, reason = "the output that was asked for")]
-        {
-            print!("{}", crd::yaml()?);
+    match &args.command {
+        Some(Command::Crds) => {
+            #[expect(clippy::print_stdout, reason = "the output that was asked for")]
+            {
+                print!("{}", crd::yaml()?);
+            }
+            return Ok(ExitCode::SUCCESS);
         }
-        return Ok(ExitCode::SUCCESS);
+        Some(Command::Hook(which)) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(hook::run(which))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let manifests = args.manifests.as_ref().context("--manifests is missing")?;
     let config = match &args.config {
