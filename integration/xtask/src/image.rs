@@ -89,7 +89,7 @@ pub fn run(
             Profile::Dev => Compression::fast(),
         };
         let image = layout::pack(&files, &about, level)?;
-        if image.compressed > LARGEST {
+        if profile == Profile::Image && image.compressed > LARGEST {
             bail!(
                 "{} compressed, {} are allowed",
                 megabytes(image.compressed),
