@@ -1,4 +1,4 @@
-//! Pure: what can go wrong in a hook, in words that say which verb on which object and what to check.
+//! Shell: what can go wrong in a hook, in words that say which verb on which object and what to check.
 
 use std::time::Duration;
 
