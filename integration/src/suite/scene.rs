@@ -16,6 +16,8 @@ use super::kind::{Kind, NAMESPACE, PROPERTY};
 use super::wanted;
 use crate::lab::wait;
 
+/// Creation times are whole seconds.
+const SECOND: Duration = Duration::from_millis(1050);
 /// Where Causeway is installed.
 pub const SYSTEM: &str = "causeway-system";
 /// The property that holds a cluster's id.
@@ -119,6 +121,11 @@ impl<'a> Scene<'a> {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Waits for the next second of the clock that objects are dated by, so that what is made after is younger.
+    pub fn next_second(&self) {
+        std::thread::sleep(SECOND);
     }
 
     /// The case's namespace on one side.
