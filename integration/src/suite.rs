@@ -14,12 +14,14 @@ pub mod expect;
 pub mod ground;
 pub mod hope;
 pub mod http;
+pub mod install;
 pub mod kind;
 pub mod report;
 pub mod runner;
 pub mod said;
 pub mod scene;
 pub mod seen;
+pub mod traffic;
 pub mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +31,7 @@ use anyhow::Context;
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
-use case::Case;
+use case::{Case, Turn};
 use clients::Clients;
 use cluster::Cluster;
 use ground::{Foreign, Ground};
@@ -75,7 +77,7 @@ pub struct Setting {
     pub ground: Option<Box<dyn Ground>>,
     /// The chart
     pub chart: PathBuf,
-    /// More values for it, as `--set` takes them
+    /// More arguments for `helm`, such as `--set` and a value
     pub values: Vec<String>,
     /// Where sockets of this run may be
     pub directory: PathBuf,
@@ -95,15 +97,21 @@ pub fn run(options: &Options, setting: Setting) -> anyhow::Result<ExitCode> {
         options.filter
     );
     end_on_signals()?;
-    let stage = open(setting)?;
+    let stage = open(setting, report)?;
     let manner = Manner {
         jobs: options.jobs.max(1),
         keep: options.keep,
     };
-    report.say(&format!("e2e: {} cases, run {}", cases.len(), stage.run));
-    runner::run(&stage, &cases, manner, &report);
+    let count = cases.len();
+    stage
+        .report
+        .say(&format!("e2e: {count} cases, run {}", stage.run));
+    if cases.iter().all(|case| case.turn != Turn::First) {
+        prepare(&stage)?;
+    }
+    runner::run(&stage, &cases, manner);
     stage.clients.remove(&stage)?;
-    Ok(if report.finish(options.ci)? {
+    Ok(if stage.report.finish(options.ci)? {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -118,7 +126,17 @@ fn list(cases: &[Case], report: &Report) {
     }
 }
 
-fn open(setting: Setting) -> anyhow::Result<Stage> {
+/// Cases that install nothing find Causeway installed.
+fn prepare(stage: &Stage) -> anyhow::Result<()> {
+    for side in BOTH {
+        if !install::is_installed(stage, side)? {
+            return install::both(stage);
+        }
+    }
+    Ok(())
+}
+
+fn open(setting: Setting, report: Report) -> anyhow::Result<Stage> {
     let Setting {
         kubeconfig,
         contexts: [first, second],
@@ -145,6 +163,7 @@ fn open(setting: Setting) -> anyhow::Result<Stage> {
         ground,
         run: run_name(),
         clients: Clients::default(),
+        report,
         chart,
         values,
     };

@@ -1,10 +1,13 @@
 //! Shell: all cases.
 
 mod conflicts;
+mod edges;
 mod imports;
 mod names;
+mod pairing;
 mod reach;
 mod slices;
+mod status;
 
 use super::case::Case;
 
@@ -12,11 +15,14 @@ use super::case::Case;
 #[must_use]
 pub fn all() -> Vec<Case> {
     [
+        pairing::CASES,
         imports::CASES,
         conflicts::CASES,
         slices::CASES,
         names::CASES,
         reach::CASES,
+        edges::CASES,
+        status::CASES,
     ]
     .concat()
 }

@@ -12,6 +12,11 @@ pub trait Ground: Send + Sync {
     /// What the clusters are like.
     fn facts(&self) -> Facts;
 
+    /// The prefix of a cluster's pods.
+    fn pod_prefix(&self, context: &str) -> anyhow::Result<String> {
+        none(context)
+    }
+
     /// Runs a program in the namespaces of a node; its output.
     fn on_node(&self, node: &str, args: &[&str]) -> anyhow::Result<String> {
         let _ = args;

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use super::case::{self, Case, Turn};
 use super::diagnosis;
 use super::expect;
-use super::report::Report;
 use super::scene::{BOTH, Scene, Stage};
 
 /// How cases run.
@@ -20,7 +19,8 @@ pub struct Manner {
 }
 
 /// All of them, turn by turn.
-pub fn run(stage: &Stage, cases: &[Case], manner: Manner, report: &Report) {
+pub fn run(stage: &Stage, cases: &[Case], manner: Manner) {
+    let report = &stage.report;
     let facts = stage.ground.facts();
     let mut together = VecDeque::new();
     let mut alone = Vec::new();
@@ -33,7 +33,7 @@ pub fn run(stage: &Stage, cases: &[Case], manner: Manner, report: &Report) {
     }
     let one = |case: &Case| {
         if !expect::is_interrupted() {
-            one(stage, case, manner, report);
+            one(stage, case, manner);
         }
     };
     alone
@@ -56,7 +56,8 @@ pub fn run(stage: &Stage, cases: &[Case], manner: Manner, report: &Report) {
         .for_each(one);
 }
 
-fn one(stage: &Stage, case: &Case, manner: Manner, report: &Report) {
+fn one(stage: &Stage, case: &Case, manner: Manner) {
+    let report = &stage.report;
     let scene = Scene::new(stage, case.name);
     let result = prepare(&scene, case).and_then(|()| (case.run)(&scene));
     let took = scene.elapsed();

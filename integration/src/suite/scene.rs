@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 
 use super::clients::Clients;
 use super::cluster::Cluster;
 use super::ground::Ground;
-use super::kind::{Kind, NAMESPACE, PROPERTY};
+use super::install;
+use super::kind::{Kind, NAMESPACE};
+use super::report::Report;
 use super::wanted;
 use crate::lab::wait;
 
@@ -58,9 +60,11 @@ pub struct Stage {
     pub run: String,
     /// Pods that ask
     pub clients: Clients,
+    /// What is told to whoever waits
+    pub report: Report,
     /// The chart
     pub chart: PathBuf,
-    /// More values for it, as `--set` takes them
+    /// More arguments for `helm`, such as `--set` and a value
     pub values: Vec<String>,
 }
 
@@ -106,6 +110,15 @@ impl<'a> Scene<'a> {
         if let Ok(mut told) = self.told.lock() {
             told.push(format!("{at:6.2} s  {text}"));
         }
+    }
+
+    /// A line of the record that is told at once.
+    pub fn show(&self, text: impl fmt::Display) {
+        let at = self.start.elapsed().as_secs_f64();
+        self.stage
+            .report
+            .say(&format!("         {at:6.2} s  {text}"));
+        self.step(text);
     }
 
     /// The record so far.
@@ -265,11 +278,6 @@ impl Place<'_> {
 
     /// The id by which other clusters know this one.
     pub fn id(&self) -> anyhow::Result<String> {
-        let property = self.cluster.get(PROPERTY, "", CLUSTER_ID)?;
-        let value = property.as_ref().and_then(|p| p.pointer("/spec/value"));
-        match value.and_then(Value::as_str) {
-            Some(id) => Ok(id.to_owned()),
-            None => bail!("{self}: no ClusterProperty {CLUSTER_ID}: is Causeway installed?"),
-        }
+        install::cluster_id(self.scene.stage, self.side)
     }
 }

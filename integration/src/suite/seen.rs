@@ -338,5 +338,34 @@ impl Pod {
     }
 }
 
+/// Why a Deployment or DaemonSet is not yet what is wanted of it.
+#[must_use]
+pub fn unready(object: &Value) -> Option<String> {
+    let number = |pointer| object.pointer(pointer).and_then(Value::as_i64);
+    let name = object.pointer("/metadata/name").and_then(Value::as_str);
+    let name = name.unwrap_or_default();
+    if number("/metadata/generation") != number("/status/observedGeneration") {
+        return Some(format!("{name} has not been looked at"));
+    }
+    let one_each = number("/status/desiredNumberScheduled");
+    let (wanted, updated, ready) = match one_each {
+        Some(wanted) => (
+            wanted,
+            number("/status/updatedNumberScheduled"),
+            number("/status/numberAvailable"),
+        ),
+        None => (
+            number("/spec/replicas").unwrap_or(1),
+            number("/status/updatedReplicas"),
+            number("/status/availableReplicas"),
+        ),
+    };
+    let (updated, ready) = (updated.unwrap_or_default(), ready.unwrap_or_default());
+    // Of a Deployment the old ones count too, until they are gone.
+    let all = number("/status/replicas").filter(|_| one_each.is_none());
+    let fine = updated == wanted && ready == wanted && all.is_none_or(|all| all == wanted);
+    (!fine).then(|| format!("{name}: {ready} ready, {updated} new, of {wanted}"))
+}
+
 #[cfg(test)]
 mod tests;

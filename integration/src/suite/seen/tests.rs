@@ -58,3 +58,20 @@ fn an_empty_slice_has_nulls() {
         read(&json!({"metadata": {"name": "x"}, "endpoints": null, "ports": null})).unwrap();
     assert_eq!(slice.ready(), Vec::<String>::new());
 }
+
+#[test]
+fn a_rollout_is_over_when_all_are_new_and_ready() {
+    let set = |updated: i64, ready: i64| {
+        json!({"metadata": {"name": "agent", "generation": 2}, "status": {"observedGeneration": 2,
+            "desiredNumberScheduled": 2, "updatedNumberScheduled": updated, "numberAvailable": ready}})
+    };
+    assert_eq!(unready(&set(2, 2)), None);
+    assert_eq!(unready(&set(1, 2)).unwrap(), "agent: 2 ready, 1 new, of 2");
+    let mut deployment = json!({"metadata": {"name": "c", "generation": 1}, "spec": {"replicas": 2},
+        "status": {"observedGeneration": 1, "updatedReplicas": 2, "availableReplicas": 2, "replicas": 3}});
+    assert!(unready(&deployment).is_some());
+    deployment["status"]["replicas"] = json!(2);
+    assert_eq!(unready(&deployment), None);
+    deployment["metadata"]["generation"] = json!(2);
+    assert_eq!(unready(&deployment).unwrap(), "c has not been looked at");
+}
