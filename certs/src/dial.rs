@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_proto::limits::VIEW_BYTES;
-use causeway_proto::model::{self, IssuedCertificate, Timestamp};
+use causeway_proto::model::{self, ClusterId, IssuedCertificate, Timestamp};
 use causeway_proto::wire::InvalidWire;
 use causeway_proto::wire::pb::local::local_client::LocalClient;
 use causeway_proto::wire::pb::local::{EnrollRequest, RenewRequest};
@@ -36,7 +36,9 @@ use crate::token as secret;
 
 pub use at::{ByToken, GatewayAt, InvalidGatewayAt, Means};
 pub use dialer::{Dialer, Dialing};
-pub use token::{Holding, enrol_over, enrolment_over, member_by_token, token_now};
+pub use token::{
+    Holding, enrol_again, enrol_over, enrolment_over, member_by_token, passes, token_now,
+};
 
 /// A connection that says nothing for this long is asked whether it lives, and has as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -138,6 +140,18 @@ pub enum NotIssued {
         path: PathBuf,
         /// Why.
         source: BadPin,
+    },
+    /// It is another cluster's.
+    #[error(
+        "{at}: the controller is that of cluster {found}, and this process is configured for {expected}"
+    )]
+    OtherCluster {
+        /// Where.
+        at: GatewayAt,
+        /// Whose it is.
+        found: ClusterId,
+        /// Whose it should be.
+        expected: ClusterId,
     },
     /// The controller knows no CA yet and this process holds none.
     #[error(
@@ -393,7 +407,7 @@ pub async fn renew_or_enrol(
     match (renew(member, gateways, patience).await, by) {
         (Err(error), Some(by)) => {
             tracing::debug!(error = causes(&error), "not renewed by a gateway");
-            token::enrol_again(member, by, patience, None).await
+            token::enrol_again(member, by, None, patience, None).await
         }
         (renewed, _) => renewed,
     }

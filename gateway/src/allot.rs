@@ -19,7 +19,7 @@ use causeway_proto::model::{
 };
 
 pub use identity::of as identity_of;
-pub use ledger::Ledger;
+pub use ledger::{Holder, Ledger};
 pub use ring::{SIZE_CLASSES, size_class};
 
 /// How long a VIP, an identity number, a peer's number or mapping rests before somebody else gets it: flows and
@@ -29,7 +29,7 @@ pub const REST_MS: u64 = 3_600_000;
 pub const SHORTEST_MAPPED: u8 = 12;
 
 /// Above this no clock and no leadership comes: who claims it has made it up.
-pub const GREATEST_EPOCH: u64 = 1 << 48;
+pub const GREATEST_EPOCH: u64 = 1 << 52;
 
 /// Where addresses are taken from; by configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -84,6 +84,26 @@ pub fn next_epoch(own: u64, followers: u64, peers_hold: u64, unix_secs: u64) -> 
     let said = |epoch: u64| if epoch < GREATEST_EPOCH { epoch } else { 0 };
     let others = said(followers).max(said(peers_hold));
     own.max(others).max(unix_secs).saturating_add(1)
+}
+
+/// The epoch of a leader that a controller appoints: above what is `known` and above the clock; in its last 16 bits eight of
+/// the term and eight for restarts, so that two leaders that know nothing of each other never cut in one epoch.
+#[must_use]
+pub fn appointed_epoch(known: u64, unix_secs: u64, term: u64) -> u64 {
+    let place = (known >> 16).max(unix_secs).saturating_add(1);
+    (place << 16) | ((term & 0xff) << 8)
+}
+
+/// The epoch of an appointed leader that restarts by the word of `term`, after `own`, in which it may have said more than
+/// its disk knows. Not above the clock: by now another may lead, and its epoch is.
+#[must_use]
+pub fn resumed_epoch(own: u64, term: u64) -> u64 {
+    let next = own.saturating_add(1);
+    if next >> 8 & 0xff == term & 0xff && own >> 8 == next >> 8 {
+        next
+    } else {
+        appointed_epoch(own, 0, term)
+    }
 }
 
 /// Namespaces that have a part: those that export something.

@@ -4,6 +4,7 @@ mod clock;
 mod core;
 mod dial;
 mod handle;
+mod health;
 mod own;
 mod sessions;
 
@@ -28,18 +29,21 @@ use tonic::transport::Server;
 
 use crate::admin::{AdminService, CertificateService};
 use crate::api::{self, LocalService, StatusService};
-use crate::config::Config;
+use crate::config::{Config, Leadership};
 use crate::follow;
 use crate::join::link::Joining;
 use crate::store::Store;
 use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
 
 use self::core::{Driver, Shown};
+use self::health::Health;
 use self::sessions::Sessions;
 
 pub use self::clock::{Clock, random_u64, wall_clock};
-pub use self::handle::{Core, Input, NotLeader, Opened, SessionId};
+use self::handle::Watched;
+pub use self::handle::{Core, Input, Leading, NotLeader, Opened, SessionId};
 pub use self::own::OwnKeys;
+use crate::engine::Restored;
 
 /// Connections that have come up and are not yet served.
 const LINKS: usize = 16;
@@ -60,6 +64,8 @@ pub const PATIENCE: Patience = Patience {
 const GOODBYE: Duration = Duration::from_secs(2);
 /// What last frames have to leave the process.
 const LEAVING: Duration = Duration::from_millis(100);
+/// How long a leader that is about to stop waits for the controller to appoint another.
+const HANDING_OVER: Duration = Duration::from_secs(5);
 
 /// Where a gateway is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,13 +88,15 @@ pub struct Running {
     pub core: Core,
     transport: Transport,
     tasks: JoinSet<()>,
+    _health: Health,
     _dns: Vec<causeway_dns::Serving>,
     _socket: SocketFile,
 }
 
 impl Running {
-    /// Says goodbye to peers, then ends.
+    /// Hands the leadership over where a controller can see to it, says goodbye to peers, then ends.
     pub async fn stop(mut self) {
+        self.hand_over().await;
         let (done, said) = oneshot::channel();
         self.core.tell(Input::Stop(done)).await;
         let _ = tokio::time::timeout(GOODBYE, said).await;
@@ -96,6 +104,19 @@ impl Running {
         tokio::time::sleep(LEAVING).await;
         self.transport.close().await;
         self.tasks.shutdown().await;
+    }
+
+    async fn hand_over(&self) {
+        let mut leadings = self.core.leadings();
+        let leading = self.core.leading();
+        if !leading.leads || leading.controllers == 0 {
+            return;
+        }
+        self.core.tell(Input::Drain).await;
+        let over = leadings.wait_for(|now| !now.leads || now.controllers == 0);
+        if tokio::time::timeout(HANDING_OVER, over).await.is_err() {
+            tracing::warn!("no other gateway was appointed; the catalog is frozen until one is");
+        }
     }
 
     /// Waits until a task that should not end has ended.
@@ -113,6 +134,7 @@ impl Running {
 /// When files, addresses or certificates cannot be had; the message says what to check.
 pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let clock = Clock::start();
+    let health = Health::serve(&config.listen.socket).await?;
     private_dir(&config.state_dir)?;
     let transport = Transport::bind(config.listen.session)
         .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
@@ -123,42 +145,47 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     config.advertise.bound(bound.0, bound.1);
     let config = Arc::new(config);
     let store = Arc::new(Store::open(&config.state_dir)?);
-    let keys = Arc::new(OwnKeys::open(Arc::clone(&config), wall_clock()).await?);
+    let restored = core::load(&store)?;
+    let keys = Arc::new(open_keys(&config, &restored).await?);
     let instance = random_u64();
-    let (shown, watched) = channels(&config, instance);
+    let (shown, watched, channels) = channels(&config, instance);
     let (inputs, received) = mpsc::channel(handle::INPUTS);
-    let core = Core::new(inputs, watched.view, watched.facts, watched.trust);
+    let core = Core::new(inputs, watched);
     let mut tasks = JoinSet::new();
 
     let driver = Driver::restore(
         Arc::clone(&config),
         Arc::clone(&keys),
-        store,
+        (store, restored),
         shown,
         clock,
         instance,
-    )?;
+    );
     let tls = Arc::new(keys.tls.peer_server()?);
     transport.serve_with(tls)?;
     let sessions = Sessions::new(core.clone(), keys.tls.clone());
     let joining = Joining::new(core.clone(), Arc::clone(&config), Arc::clone(&keys));
     tasks.spawn(driver.run(received));
     serve_peers(&mut tasks, &transport, &sessions, &joining);
-    let dial = dial::run(core.clone(), transport.clone(), sessions, watched.targets);
+    let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
 
     let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
-    if let (false, Some(leader)) = (config.is_leader(), config.leader_address.clone()) {
-        let (core, tls) = (core.clone(), keys.tls.clone());
-        tasks.spawn(follow::run(core, tls, leader, watched.reports));
-    }
+    let fixed = match &config.leadership {
+        Leadership::Other(_, leader) => Some(leader.clone()),
+        Leadership::Own | Leadership::Controller => None,
+    };
+    let (followed, tls) = (core.clone(), keys.tls.clone());
+    tasks.spawn(follow::run(followed, tls, fixed, channels.reports));
     let mut dns = Vec::new();
     for address in &config.listen.dns {
         let serving = causeway_dns::serve(core.views(), *address, *address).await;
         dns.push(serving.with_context(|| format!("listen.dns {address}: cannot be had"))?);
     }
-    tasks.spawn(async move { keys.renew().await });
+    let renewed = core.clone();
+    tasks.spawn(async move { keys.renew(&renewed).await });
+    health.serves(&core);
     Ok(Running {
         addresses: Addresses {
             session: bound.0,
@@ -169,30 +196,38 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         core,
         transport,
         tasks,
+        _health: health,
         _dns: dns,
         _socket: socket,
     })
 }
 
-/// What the core shows, from the other side.
-struct Watched {
-    view: watch::Receiver<Arc<causeway_proto::model::View>>,
-    facts: watch::Receiver<Arc<crate::status::Facts>>,
-    trust: watch::Receiver<Arc<causeway_proto::model::TrustState>>,
+/// Keys, with what a controller that has lost its store would be given for a first certificate.
+async fn open_keys(config: &Arc<Config>, restored: &Restored) -> Result<OwnKeys, anyhow::Error> {
+    let word = restored.appointment.as_ref();
+    let other = word.is_some_and(|word| word.leader != config.name);
+    let holding = core::holding(config, restored, wall_clock());
+    OwnKeys::open(Arc::clone(config), holding, other, wall_clock()).await
+}
+
+/// What single tasks get of the core.
+struct Channels {
     targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
     reports: mpsc::Receiver<causeway_proto::model::Report>,
 }
 
-fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
+fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
     let (view, view_seen) = watch::channel(Arc::new(core::nothing_seen(config, instance)));
     let (facts, facts_seen) = watch::channel(Arc::default());
     let (trust, trust_seen) = watch::channel(Arc::default());
+    let (leading, leading_seen) = watch::channel(Arc::default());
     let (targets, targets_seen) = watch::channel(Arc::default());
     let (reports, reports_seen) = mpsc::channel(REPORTS);
     let shown = Shown {
         view,
         facts,
         trust,
+        leading,
         targets,
         reports,
     };
@@ -200,10 +235,13 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched) {
         view: view_seen,
         facts: facts_seen,
         trust: trust_seen,
+        leading: leading_seen,
+    };
+    let channels = Channels {
         targets: targets_seen,
         reports: reports_seen,
     };
-    (shown, watched)
+    (shown, watched, channels)
 }
 
 /// Sessions and joins on the one UDP port.
@@ -261,9 +299,7 @@ fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Tr
         Arc::clone(config),
         Arc::clone(keys),
     ));
-    let leader = config.leader_name().clone();
-    let follows = (!config.is_leader()).then_some(leader);
-    let local = LocalService::new(core.clone(), config.cluster.clone(), certificates, follows);
+    let local = LocalService::new(core.clone(), config.cluster.clone(), certificates);
     let local = pb::local::local_server::LocalServer::new(local)
         .max_decoding_message_size(VIEW_BYTES)
         .max_encoding_message_size(VIEW_BYTES);

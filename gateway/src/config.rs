@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use causeway_certs::dial::GatewayAt;
-use causeway_proto::model::{Address, ClusterId, ClusterSet, GatewayName, NodeName, Prefix};
+use causeway_certs::dial::{GatewayAt, Means};
+use causeway_certs::expand::expand;
+use causeway_proto::model::{
+    Address, ClusterId, ClusterSet, ClusterSettings, GatewayName, NodeName, PeerSettings, Prefix,
+    TUNNEL_PORT,
+};
 use serde::Deserialize;
 
+/// The Unix socket of the local service unless configured.
+pub const SOCKET: &str = "/run/causeway/gateway.sock";
 /// UDP port of sessions between clusters.
 pub const SESSION_PORT: u16 = 7443;
 /// TCP port of the local service under mutual TLS.
 pub const LOCAL_PORT: u16 = 7444;
-/// UDP port of tunnel packets, the same in the whole clusterset.
-pub const TUNNEL_PORT: u16 = 7472;
 
-/// What one gateway is told. Unknown keys are refused.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What one gateway is told, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// This cluster's id, for good.
     pub cluster: ClusterId,
@@ -27,40 +30,73 @@ pub struct Config {
     pub name: GatewayName,
     /// The node that it runs on.
     pub node: NodeName,
-    /// The gateway that cuts revisions, allots and signs; this one when absent.
-    #[serde(default)]
-    pub leader: Option<GatewayName>,
-    /// `HOST:PORT` of the leader's local service; followers must have it.
-    #[serde(default)]
-    pub leader_address: Option<GatewayAt>,
-    /// One-time file of `causeway enroll`, for a follower that has no certificate yet.
-    #[serde(default)]
-    pub enroll_file: Option<PathBuf>,
+    /// Who cuts revisions, allots and signs.
+    pub leadership: Leadership,
+    /// What a gateway that is not the leader gets a certificate with, when it has none yet.
+    pub enrolment: Option<Means>,
     /// Where it listens.
-    #[serde(default)]
     pub listen: Listen,
     /// How others reach it.
     pub advertise: Advertise,
     /// Keys, allocations and catalogs; made when absent, mode 0700.
     pub state_dir: PathBuf,
-    /// What packets to peers that `peers` does not list need.
-    #[serde(default)]
-    pub encryption: Encrypt,
-    /// What differs for single peers.
-    #[serde(default)]
-    pub peers: BTreeMap<ClusterId, PeerConfig>,
-    /// Address pools, the same on every gateway of the cluster.
-    #[serde(default)]
-    pub pools: Pools,
-    /// Prefixes of the cluster's pods beside those that its Nodes name.
-    #[serde(default)]
-    pub pod_prefixes: Vec<Prefix>,
-    /// UDP port of tunnel packets.
-    #[serde(default = "tunnel_port")]
-    pub tunnel_port: u16,
-    /// 32 hexadecimal digits: keys endpoint names and flow hashes in place of a drawn secret. For tests that must repeat.
-    #[serde(default)]
+    /// The same on every gateway of the cluster; where a controller appoints the leader, its word takes their place.
+    pub shared: ClusterSettings,
+    /// Keys endpoint names and flow hashes in place of a drawn secret. For tests that must repeat.
     pub seed: Option<Seed>,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leadership {
+    /// This gateway, for good.
+    Own,
+    /// Another one, for good, and where its local service is.
+    Other(GatewayName, GatewayAt),
+    /// Whom the cluster's controller appoints.
+    Controller,
+}
+
+/// The file. Unknown keys are refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    cluster: ClusterId,
+    clusterset: ClusterSet,
+    name: GatewayName,
+    node: NodeName,
+    /// `controller`: whom the controller appoints. Else `leader` says it.
+    leadership: Option<ByController>,
+    /// The gateway that cuts revisions, allots and signs; this one when absent.
+    leader: Option<GatewayName>,
+    /// `HOST:PORT` of the leader's local service; followers must have it.
+    leader_address: Option<GatewayAt>,
+    /// One-time file of `causeway enroll`, for a follower that has no certificate yet.
+    enroll_file: Option<PathBuf>,
+    /// The same, or where a service account token is.
+    enrolment: Option<Means>,
+    #[serde(default)]
+    listen: Listen,
+    advertise: Advertise,
+    state_dir: PathBuf,
+    /// What packets to peers that `peers` does not list need.
+    encryption: Option<Encrypt>,
+    /// What differs for single peers.
+    peers: Option<BTreeMap<ClusterId, PeerConfig>>,
+    /// Address pools, the same on every gateway of the cluster.
+    pools: Option<Pools>,
+    /// Prefixes of the cluster's pods beside those that its Nodes name.
+    pod_prefixes: Option<Vec<Prefix>>,
+    /// UDP port of tunnel packets.
+    tunnel_port: Option<u16>,
+    /// 32 hexadecimal digits.
+    seed: Option<Seed>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ByController {
+    Controller,
 }
 
 /// Addresses that this gateway listens on. Port 0 takes a free one.
@@ -108,7 +144,7 @@ impl Advertise {
 /// Whether packets between clusters must be encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Encrypt {
+enum Encrypt {
     /// Never plain.
     #[default]
     Required,
@@ -119,21 +155,21 @@ pub enum Encrypt {
 /// One peer's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PeerConfig {
+struct PeerConfig {
     /// In place of the general setting.
-    pub encryption: Option<Encrypt>,
+    encryption: Option<Encrypt>,
     /// Prefixes of the peer that are used here as they are, without a mapping.
-    pub native: Vec<Prefix>,
+    native: Vec<Prefix>,
 }
 
 /// Address pools. None of them may appear on an underlay.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Pools {
+struct Pools {
     /// Addresses of services.
-    pub vips: Vec<Prefix>,
+    vips: Vec<Prefix>,
     /// Where peers' prefixes appear here.
-    pub mappings: Vec<Prefix>,
+    mappings: Vec<Prefix>,
 }
 
 /// A fixed secret.
@@ -172,21 +208,13 @@ pub enum ConfigError {
     },
 }
 
-fn tunnel_port() -> u16 {
-    TUNNEL_PORT
-}
-
-fn prefixes(list: &[&str]) -> Vec<Prefix> {
-    list.iter().filter_map(|p| p.parse().ok()).collect()
-}
-
 impl Default for Listen {
     fn default() -> Self {
         let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
         Self {
             session: any(SESSION_PORT),
             local: any(LOCAL_PORT),
-            socket: PathBuf::from("/run/causeway/gateway.sock"),
+            socket: PathBuf::from(SOCKET),
             dns: vec![any(7453)],
         }
     }
@@ -194,10 +222,8 @@ impl Default for Listen {
 
 impl Default for Pools {
     fn default() -> Self {
-        Self {
-            vips: prefixes(&["241.0.0.0/16"]),
-            mappings: prefixes(&["242.0.0.0/7", "244.0.0.0/6", "248.0.0.0/6"]),
-        }
+        let ClusterSettings { vips, mappings, .. } = ClusterSettings::default();
+        Self { vips, mappings }
     }
 }
 
@@ -218,154 +244,140 @@ impl TryFrom<String> for Seed {
     }
 }
 
+/// The key at fault, and what to change.
+type Wrong = (&'static str, String);
+
 impl Config {
-    /// Whether this gateway is the one that allots and signs.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        self.leader
-            .as_ref()
-            .is_none_or(|leader| *leader == self.name)
-    }
-
-    /// The leader's name.
-    #[must_use]
-    pub fn leader_name(&self) -> &GatewayName {
-        self.leader.as_ref().unwrap_or(&self.name)
-    }
-
-    /// What packets to `peer` need.
-    #[must_use]
-    pub fn encryption_with(&self, peer: &ClusterId) -> Encrypt {
-        self.peers
-            .get(peer)
-            .and_then(|p| p.encryption)
-            .unwrap_or(self.encryption)
-    }
-
-    /// Reads and checks the text of `path`.
+    /// Reads and checks the text of `path`; `variable` gives what the file takes from its environment.
     ///
     /// # Errors
     /// When it is no configuration, naming file, place and key.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
         let path = path.display().to_string();
-        let config: Self = serde_saphyr::from_str(text).map_err(|e| ConfigError::Form {
+        let form = |message| ConfigError::Form {
             path: path.clone(),
-            message: e.to_string(),
-        })?;
+            message,
+        };
+        let text = expand(text, variable).map_err(|e| form(e.to_string()))?;
+        let document: Document = serde_saphyr::from_str(&text).map_err(|e| form(e.to_string()))?;
+        Self::read(document).map_err(|(key, message)| ConfigError::Value { path, key, message })
+    }
+
+    fn read(document: Document) -> Result<Self, Wrong> {
+        let leadership = leadership(&document)?;
+        let config = Self {
+            leadership,
+            shared: ClusterSettings {
+                plain: document.encryption == Some(Encrypt::Off),
+                peers: peers(document.peers.unwrap_or_default()),
+                pod_prefixes: document.pod_prefixes.unwrap_or_default(),
+                ..pools(document.pools, document.tunnel_port)
+            },
+            cluster: document.cluster,
+            clusterset: document.clusterset,
+            name: document.name,
+            node: document.node,
+            enrolment: document.enrolment.or(document.enroll_file.map(Means::File)),
+            listen: document.listen,
+            advertise: document.advertise,
+            state_dir: document.state_dir,
+            seed: document.seed,
+        };
         config
-            .check()
-            .map_err(|(key, message)| ConfigError::Value { path, key, message })?;
+            .shared
+            .check(&config.cluster)
+            .map_err(|wrong| (wrong.key, wrong.message))?;
+        config.check_appointed()?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let over_tcp = matches!(self.leader_address, Some(GatewayAt::Tcp(_)));
-        if !self.is_leader() && !over_tcp {
-            let message = format!(
-                "the leader is {}, so HOST:PORT of its local service is needed",
-                self.leader_name()
-            );
-            return Err(("leader_address", message));
+    fn check_appointed(&self) -> Result<(), Wrong> {
+        if self.leadership != Leadership::Controller {
+            return Ok(());
         }
-        if self.pools.vips.is_empty() {
-            return Err(("pools.vips", "needs at least one prefix".to_owned()));
+        if !matches!(self.enrolment, Some(Means::Token(_))) {
+            let message =
+                "a gateway whose leader is appointed needs {controller, token_file, ca_file}";
+            return Err(("enrolment", message.to_owned()));
         }
-        if self.pools.vips.iter().filter(|p| p.base().is_v4()).count() > 1 {
-            let message = "agents know one IPv4 prefix; give one that is large enough";
-            return Err(("pools.vips", message.to_owned()));
-        }
-        let pools = self.pools.vips.iter().map(|p| ("pools.vips", *p));
-        let pools: Vec<_> = pools
-            .chain(self.pools.mappings.iter().map(|p| ("pools.mappings", *p)))
-            .collect();
-        for (at, (key, prefix)) in pools.iter().enumerate() {
-            if let Some((_, other)) = pools.iter().skip(at + 1).find(|(_, o)| o.overlaps(*prefix)) {
-                return Err((*key, format!("{prefix} overlaps {other}")));
-            }
-            if let Some(pods) = self.pod_prefixes.iter().find(|o| o.overlaps(*prefix)) {
-                return Err(("pod_prefixes", format!("{pods} overlaps {prefix} of {key}")));
-            }
-        }
-        if self.peers.contains_key(&self.cluster) {
-            return Err(("peers", format!("{} is this cluster itself", self.cluster)));
+        if self.advertise.local.is_none() {
+            let message = "is needed: any gateway may be appointed, and the others must reach it";
+            return Err(("advertise.local", message.to_owned()));
         }
         Ok(())
+    }
+
+    /// The leader, where it is fixed.
+    #[must_use]
+    pub fn fixed_leader(&self) -> Option<&GatewayName> {
+        match &self.leadership {
+            Leadership::Own => Some(&self.name),
+            Leadership::Other(leader, _) => Some(leader),
+            Leadership::Controller => None,
+        }
+    }
+}
+
+fn leadership(document: &Document) -> Result<Leadership, Wrong> {
+    let Some(ByController::Controller) = document.leadership else {
+        let leader = document
+            .leader
+            .as_ref()
+            .filter(|leader| **leader != document.name);
+        return match (leader, &document.leader_address) {
+            (None, _) => Ok(Leadership::Own),
+            (Some(leader), Some(at @ GatewayAt::Tcp(_))) => {
+                Ok(Leadership::Other(leader.clone(), at.clone()))
+            }
+            (Some(leader), _) => {
+                let message =
+                    format!("the leader is {leader}, so HOST:PORT of its local service is needed");
+                Err(("leader_address", message))
+            }
+        };
+    };
+    let told = [
+        ("leader", document.leader.is_some()),
+        ("leader_address", document.leader_address.is_some()),
+        ("encryption", document.encryption.is_some()),
+        ("peers", document.peers.is_some()),
+        ("pools", document.pools.is_some()),
+        ("pod_prefixes", document.pod_prefixes.is_some()),
+        ("tunnel_port", document.tunnel_port.is_some()),
+    ];
+    match told.into_iter().find(|(_, told)| *told) {
+        Some((key, _)) => {
+            let message = "is the controller's to say, in the ClusterConfiguration, where `leadership` is `controller`";
+            Err((key, message.to_owned()))
+        }
+        None => Ok(Leadership::Controller),
+    }
+}
+
+fn peers(peers: BTreeMap<ClusterId, PeerConfig>) -> BTreeMap<ClusterId, PeerSettings> {
+    let one = |peer: PeerConfig| PeerSettings {
+        plain: peer.encryption.map(|encrypt| encrypt == Encrypt::Off),
+        native: peer.native,
+    };
+    peers
+        .into_iter()
+        .map(|(id, peer)| (id, one(peer)))
+        .collect()
+}
+
+fn pools(pools: Option<Pools>, tunnel_port: Option<u16>) -> ClusterSettings {
+    let Pools { vips, mappings } = pools.unwrap_or_default();
+    ClusterSettings {
+        vips,
+        mappings,
+        tunnel_port: tunnel_port.unwrap_or(TUNNEL_PORT),
+        ..ClusterSettings::default()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EAST: &str = "
-cluster: east
-clusterset: demo
-name: e1
-node: e1
-advertise: {session: '192.0.2.1:7443', tunnel: 192.0.2.1}
-state_dir: /tmp/state
-";
-
-    #[test]
-    fn the_example_can_be_used() {
-        let example = include_str!("../../examples/config/gateway.yaml");
-        let config = Config::parse(Path::new("gateway.yaml"), example).unwrap();
-        assert!(config.is_leader());
-    }
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(Path::new("east.yaml"), text).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn defaults() {
-        let c = parse(EAST).unwrap();
-        assert!(c.is_leader());
-        assert_eq!(
-            c.encryption_with(&"west".parse().unwrap()),
-            Encrypt::Required
-        );
-        assert_eq!(c.tunnel_port, TUNNEL_PORT);
-        assert_eq!(c.listen.session.port(), SESSION_PORT);
-        assert_eq!(c.pools.mappings.len(), 3);
-    }
-
-    #[test]
-    fn peers_and_seed() {
-        let c = parse(&format!(
-            "{EAST}peers: {{west: {{encryption: off, native: [10.9.0.0/16]}}}}\nseed: 000102030405060708090a0b0c0d0e0f\n"
-        ))
-        .unwrap();
-        let west = "west".parse().unwrap();
-        assert_eq!(c.encryption_with(&west), Encrypt::Off);
-        assert_eq!(c.peers[&west].native.len(), 1);
-        assert_eq!(c.seed.unwrap().0[15], 15);
-    }
-
-    #[test]
-    fn unknown_keys_are_named_with_the_known_ones() {
-        let e = parse(&format!("{EAST}clutser: west\n")).unwrap_err();
-        assert!(
-            e.contains("east.yaml") && e.contains("clutser") && e.contains("state_dir"),
-            "{e}"
-        );
-        let e = parse(&format!("{EAST}listen: {{sesion: '0.0.0.0:1'}}\n")).unwrap_err();
-        assert!(e.contains("sesion") && e.contains("session"), "{e}");
-    }
-
-    #[test]
-    fn contradictions_name_the_key() {
-        let e = parse(&format!("{EAST}leader: e2\n")).unwrap_err();
-        assert!(e.contains("leader_address"), "{e}");
-        let e = parse(&format!(
-            "{EAST}pools: {{vips: [241.0.0.0/16], mappings: [241.0.0.0/8]}}\n"
-        ));
-        assert!(e.unwrap_err().contains("overlaps"));
-        let e = parse(&format!(
-            "{EAST}pools: {{vips: [241.0.0.0/16, 241.1.0.0/16]}}\n"
-        ));
-        assert!(e.unwrap_err().contains("pools.vips: agents know one"));
-        let e = parse(&format!("{EAST}encryption: maybe\n")).unwrap_err();
-        assert!(e.contains("required") && e.contains("off"), "{e}");
-    }
-}
+mod tests;

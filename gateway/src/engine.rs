@@ -2,9 +2,13 @@
 //! [`Gateway::settle`] once after each batch, and then does what [`Gateway::poll`] and [`Gateway::poll_frame`] give
 //! out. The same code runs under the simulation's clock. No runtime, sockets, disk, clock or RNG in here.
 
+mod command;
 mod follower;
 mod leader;
 mod link;
+mod office;
+mod settings;
+mod storing;
 
 #[cfg(test)]
 mod tests;
@@ -13,18 +17,24 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    Allocations, CatalogDelta, ClusterId, ClusterSet, GatewayAddress, GatewayName, Node, NodeName,
-    Prefix, Problem, ProblemKind, Publication, Report, Timestamp, TrustState, View, ViewRevision,
+    Allocations, CatalogDelta, ClusterId, GatewayName, Node, NodeName, Problem, ProblemKind,
+    Publication, Report, Timestamp, TrustState, View, ViewRevision,
 };
 
-use crate::allot::{Ledger, Pools};
+use crate::allot::Ledger;
 use crate::catalog::{Catalog, Keys, sha256};
-use crate::merge::{self, Facts, Known};
+use crate::merge::{self, Known};
 use crate::now::{ClockWatch, Now};
-use crate::session::{End, Session};
+use crate::session::Session;
 
 use follower::Link;
 use leader::Follower;
+use office::Office;
+use settings::facts;
+use storing::Storing;
+
+pub use command::{Command, Keep};
+pub use settings::{Restored, Settings};
 
 /// A node whose agent is not heard for so long is forgotten: nodes come and go under ever new names.
 const FORGOTTEN_MS: u64 = 600_000;
@@ -36,87 +46,6 @@ const SAME_PACKETS_MS: u64 = 250;
 /// A session, as the shell numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
-
-/// What one gateway is told by its configuration, and what is drawn when it starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// This cluster.
-    pub cluster: ClusterId,
-    /// Its clusterset.
-    pub cluster_set: ClusterSet,
-    /// This gateway.
-    pub gateway: GatewayName,
-    /// Its node.
-    pub node: NodeName,
-    /// How peers reach it.
-    pub address: GatewayAddress,
-    /// The gateway that allots and signs.
-    pub leader: GatewayName,
-    /// Drawn when the process starts.
-    pub instance: u64,
-    /// 32 random bytes, drawn when the process starts.
-    pub random: [u8; 32],
-    /// Whether plain packets are allowed towards peers that `plain` does not list.
-    pub plain_default: bool,
-    /// Whether they are towards these.
-    pub plain: BTreeMap<ClusterId, bool>,
-    /// Pools and native prefixes; `own` is filled in from `pod_prefixes` and the nodes.
-    pub pools: Pools,
-    /// The cluster's pods, beside what its Nodes name.
-    pub pod_prefixes: Vec<Prefix>,
-    /// UDP port of tunnel packets.
-    pub tunnel_port: u16,
-    /// In place of a drawn seed, for tests.
-    pub seed: Option<[u8; 16]>,
-}
-
-/// What the disk has kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Restored {
-    /// What the controller published last.
-    pub publication: Option<Publication>,
-    /// Allocations.
-    pub allocations: Option<Allocations>,
-    /// Who is trusted.
-    pub trust: Option<TrustState>,
-    /// The own catalog, whole.
-    pub own: Option<CatalogDelta>,
-    /// Peers' catalogs, whole.
-    pub peers: BTreeMap<ClusterId, CatalogDelta>,
-}
-
-/// Something for the disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keep {
-    /// Answer with [`Gateway::kept`] once it is there.
-    Allocations(Allocations),
-    /// What the controller published.
-    Publication(Publication),
-    /// Who is trusted.
-    Trust(TrustState),
-    /// The own catalog.
-    Own(CatalogDelta),
-    /// A peer's; `None`: it is no member any more.
-    Peer(ClusterId, Option<CatalogDelta>),
-}
-
-/// Something for the shell to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// There is a new View.
-    View(Arc<View>),
-    /// Write this.
-    Keep(Keep),
-    /// Send what [`Gateway::poll_frame`] still has, then close the connection.
-    Closed {
-        /// Which.
-        session: SessionId,
-        /// Whom it was with.
-        cluster: ClusterId,
-        /// Why.
-        end: End,
-    },
-}
 
 /// One gateway.
 pub struct Gateway {
@@ -132,8 +61,14 @@ pub struct Gateway {
     /// Where own gateways run, as followers told the leader and it told them.
     nodes: BTreeMap<GatewayName, NodeName>,
     link: Link,
+    office: Office,
+    /// The controller's store.
+    storing: Option<Storing>,
     clock: ClockWatch,
+    /// Of the own leadership, else the newest known.
     epoch: u64,
+    /// The highest of this cluster that anybody has told of.
+    seen: u64,
     draws: u64,
     /// A leader without state first waits this long for a follower that has some.
     wait_until: Option<u64>,
@@ -157,6 +92,7 @@ impl Gateway {
         now: Now,
     ) -> Self {
         let catalog = Catalog::new(settings.cluster.clone());
+        let (office, settings) = Office::new(settings, restored.appointment, restored.authority);
         let facts = facts(&settings, &BTreeSet::new());
         let allocations = restored.allocations.unwrap_or_default();
         let nothing = Known {
@@ -184,8 +120,11 @@ impl Gateway {
             followers: BTreeMap::new(),
             nodes: BTreeMap::new(),
             link: Link::new(now),
+            office,
+            storing: None,
             clock: ClockWatch::default(),
             epoch: 0,
+            seen: 0,
             draws: 0,
             wait_until: blank.then(|| now.mono_ms.saturating_add(leader::WAIT_MS)),
             problems: Vec::new(),
@@ -200,7 +139,7 @@ impl Gateway {
         core.clock.look(now);
         core.restore(restored.own, restored.peers, now);
         core.recall_followers(now);
-        core.lead(now);
+        core.resume(now);
         core
     }
 
@@ -228,12 +167,6 @@ impl Gateway {
                 subject: format!("catalog of {id} on disk"),
                 message: format!("{}; it is fetched again", refusal.message),
             }));
-    }
-
-    /// Whether this gateway allots and signs.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        self.settings.leader == self.settings.gateway
     }
 
     /// What was configured.
@@ -339,6 +272,7 @@ impl Gateway {
             self.clock.poll_timeout(now),
             waits,
             self.followers_timeout(now),
+            self.storing_timeout(now),
         ];
         sessions.chain(others.into_iter().flatten()).min()
     }
@@ -352,6 +286,7 @@ impl Gateway {
             self.wait_until = None;
             self.dirty = true;
         }
+        self.storing_overdue(now);
         self.reports
             .retain(|_, (_, at)| now.age(*at) < FORGOTTEN_MS);
         let newest = self.catalog.own.held();
@@ -406,6 +341,7 @@ impl Gateway {
         problems.extend(self.told.clone());
         problems.extend(self.refused.values().cloned());
         problems.extend(self.refused_leader());
+        problems.extend(self.office_problems());
         let gateways = self.gateway_nodes();
         let known = Known {
             facts: &facts,
@@ -449,21 +385,6 @@ impl Gateway {
 
     fn keep(&mut self, keep: Keep) {
         self.commands.push_back(Command::Keep(keep));
-    }
-}
-
-fn facts(settings: &Settings, members: &BTreeSet<ClusterId>) -> Facts {
-    let plain = |id: &&ClusterId| {
-        let listed = settings.plain.get(*id).copied();
-        listed.unwrap_or(settings.plain_default)
-    };
-    Facts {
-        cluster: settings.cluster.clone(),
-        cluster_set: settings.cluster_set.clone(),
-        plain_with: members.iter().filter(plain).cloned().collect(),
-        vip_pool: settings.pools.vips.clone(),
-        mapping_pool: settings.pools.mappings.clone(),
-        tunnel_port: settings.tunnel_port,
     }
 }
 

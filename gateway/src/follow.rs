@@ -1,6 +1,7 @@
 //! Shell: what the leader alone writes, on its way to the other gateways of the cluster: always the whole of what
 //! changed, acknowledged once the follower has it on disk.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use crate::app::{Core, Input, PATIENCE, random_u64, wall_clock};
+use crate::app::{Core, Input, Leading, PATIENCE, random_u64, wall_clock};
 
 /// Requests of a follower that wait for the network: acknowledgements and reports.
 const WAITING: usize = 64;
@@ -112,10 +113,43 @@ async fn hello(
     }
 }
 
-/// Follows the leader for ever. `reports` are those of our own agents.
-pub async fn run(core: Core, tls: Tls, leader: GatewayAt, mut reports: mpsc::Receiver<Report>) {
+/// Follows whoever leads, for ever, by way of `fixed` where the configuration says it. `reports` are those of our own agents.
+pub async fn run(
+    core: Core,
+    tls: Tls,
+    fixed: Option<GatewayAt>,
+    mut reports: mpsc::Receiver<Report>,
+) {
+    let mut leadings = core.leadings();
     loop {
-        let ended = follow(&core, &tls, &leader, &mut reports).await;
+        let leading = leadings.borrow_and_update().clone();
+        let named = leading.address.clone().map(GatewayAt::Tcp);
+        let leader = fixed.clone().or(named).filter(|_| !leading.leads);
+        let other = |now: &Arc<Leading>| {
+            now.leads != leading.leads
+                || now.leader != leading.leader
+                || now.address != leading.address
+        };
+        tokio::select! {
+            () = follow_one(&core, &tls, leader, &mut reports) => return,
+            changed = leadings.wait_for(other) => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn follow_one(
+    core: &Core,
+    tls: &Tls,
+    leader: Option<GatewayAt>,
+    reports: &mut mpsc::Receiver<Report>,
+) {
+    let Some(leader) = leader else {
+        // Reports wait for nobody: the next one says it all.
+        while reports.recv().await.is_some() {}
+        return;
+    };
+    loop {
+        let ended = follow(core, tls, &leader, reports).await;
         match ended {
             Ok(()) => return,
             Err(error) => tracing::debug!(%leader, %error, "no leader"),

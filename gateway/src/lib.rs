@@ -14,6 +14,7 @@ pub mod engine;
 pub mod enroll;
 pub mod follow;
 pub mod join;
+pub mod lead;
 pub mod merge;
 pub mod now;
 pub mod session;

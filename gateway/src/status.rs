@@ -30,6 +30,8 @@ pub struct Facts {
     pub epoch: u64,
     /// Of the own catalog.
     pub revision: Option<Revision>,
+    /// Where own gateways take sessions, as the catalog says.
+    pub gateways: Vec<String>,
     /// When the own leaf ends.
     pub certificate_expires: Option<Timestamp>,
     /// When the cluster's CA ends.

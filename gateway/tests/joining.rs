@@ -64,14 +64,14 @@ advertise: {{session: '{session}', tunnel: 127.0.0.1, local: '{local}'}}
 }
 
 async fn start(dir: Arc<TempDir>, text: String) -> Gateway {
-    let config = Config::parse(Path::new("gateway.yaml"), &text).unwrap();
+    let config = Config::parse(Path::new("gateway.yaml"), &text, |_| None).unwrap();
     let running = app::start(config).await.unwrap();
     Gateway { dir, text, running }
 }
 
 /// Until a predecessor in this process has let go of its port and its files.
 async fn start_again(dir: Arc<TempDir>, text: String) -> Gateway {
-    let config = Config::parse(Path::new("gateway.yaml"), &text).unwrap();
+    let config = Config::parse(Path::new("gateway.yaml"), &text, |_| None).unwrap();
     let started = async {
         loop {
             match app::start(config.clone()).await {

@@ -1,9 +1,11 @@
 //! Pure: many gateways of several clusters on one clock, one seed and a network of queues: frames as bytes with
 //! delay, sessions that die, clusters cut off from each other, gateways that restart with and without their
-//! disk, clocks that jump. The same seed gives the same run.
+//! disk, clocks that jump; and, where it is asked for, controllers that appoint the leaders. The same seed gives
+//! the same run.
 
 pub mod chaos;
 pub mod net;
+pub mod office;
 pub mod truth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +20,7 @@ use causeway_proto::model::{
 };
 
 use net::{Follow, Wire};
+use office::Controller;
 use truth::Truth;
 
 /// One step of the clock.
@@ -85,7 +88,7 @@ impl Keys for SimKeys {
 pub struct Host {
     /// Its cluster.
     pub cluster: ClusterId,
-    /// Its name; `g0` leads.
+    /// Its name; `g0` leads, unless a controller says otherwise.
     pub name: GatewayName,
     /// `None`: the process is down.
     pub gateway: Option<Gateway>,
@@ -117,6 +120,8 @@ pub struct Sim {
     pub dark: BTreeSet<(ClusterId, ClusterId)>,
     /// Hosts that are cut off from the other hosts of their cluster.
     pub alone: BTreeSet<usize>,
+    /// What appoints the leader of each cluster; none: `g0` leads for good.
+    pub controllers: BTreeMap<ClusterId, Controller>,
     wires: Vec<Wire>,
     follows: Vec<Follow>,
     sessions: u64,
@@ -138,6 +143,16 @@ impl Sim {
     /// Clusters `c0`, `c1`, ... with so many gateways each; all know each other, nothing is offered yet.
     #[must_use]
     pub fn new(seed: u64, gateways: &[usize]) -> Self {
+        Self::built(seed, gateways, false)
+    }
+
+    /// The same, with a controller in each cluster that appoints the leader.
+    #[must_use]
+    pub fn appointed(seed: u64, gateways: &[usize]) -> Self {
+        Self::built(seed, gateways, true)
+    }
+
+    fn built(seed: u64, gateways: &[usize], appointed: bool) -> Self {
         let mut sim = Self {
             rng: Rng(seed),
             now_ms: 0,
@@ -146,6 +161,7 @@ impl Sim {
             cut: BTreeSet::new(),
             dark: BTreeSet::new(),
             alone: BTreeSet::new(),
+            controllers: BTreeMap::new(),
             wires: Vec::new(),
             follows: Vec::new(),
             sessions: 0,
@@ -158,6 +174,10 @@ impl Sim {
                 continue;
             };
             sim.truth.insert(cluster.clone(), Truth::new(number));
+            if appointed {
+                sim.controllers
+                    .insert(cluster.clone(), Controller::default());
+            }
             for gateway in 0..*count {
                 let Ok(name) = format!("g{gateway}").parse() else {
                     continue;
@@ -218,7 +238,9 @@ impl Sim {
         host.restarts = host.restarts.saturating_add(1);
         if lost {
             host.disk = Restored::default();
-            self.lost.insert(host.cluster.clone());
+            if !self.controllers.contains_key(&host.cluster) {
+                self.lost.insert(host.cluster.clone());
+            }
         }
         let Some(truth) = self.truth.get(&host.cluster) else {
             return;
@@ -229,12 +251,13 @@ impl Sim {
             .iter_mut()
             .zip(drawn)
             .for_each(|(to, from)| *to = from);
-        let Some(settings) = truth.settings(host, bytes) else {
+        let appointed = self.controllers.contains_key(&host.cluster);
+        let Some(settings) = truth.settings(host, bytes, appointed) else {
             return;
         };
         let keys = SimKeys {
             secret: secret(&host.cluster),
-            signs: host.name.as_str() == "g0",
+            signs: appointed || host.name.as_str() == "g0",
         };
         let restored = host.disk.clone();
         let now = self.now(at);
@@ -276,8 +299,9 @@ impl Sim {
     /// Tells the leader of a cluster what is true now.
     pub fn told(&mut self, cluster: &ClusterId) {
         for at in 0..self.hosts.len() {
-            let leads = |h: &Host| h.cluster == *cluster && h.name.as_str() == "g0";
-            if !self.hosts.get(at).is_some_and(leads) {
+            let leads = |h: &Host| h.gateway.as_ref().is_some_and(Gateway::is_leader);
+            let theirs = self.hosts.get(at).filter(|h| h.cluster == *cluster);
+            if !theirs.is_some_and(leads) {
                 continue;
             }
             let now = self.now(at);
@@ -299,6 +323,7 @@ impl Sim {
             self.now_ms = self.now_ms.saturating_add(STEP_MS);
             self.deliver();
             if self.now_ms.checked_rem(OFTEN_MS) == Some(0) {
+                self.control();
                 self.dial();
                 self.report();
             }
@@ -464,6 +489,7 @@ fn put(disk: &mut Restored, keep: Keep) {
         Keep::Publication(p) => disk.publication = Some(p),
         Keep::Trust(t) => disk.trust = Some(t),
         Keep::Own(own) => disk.own = Some(own),
+        Keep::Appointment(word) => disk.appointment = Some(word),
         Keep::Peer(id, Some(whole)) => {
             disk.peers.insert(id, whole);
         }

@@ -22,11 +22,20 @@ fn number(name: &str) -> Option<u64> {
 
 /// What differs once all is quiet.
 fn differences(sim: &Sim) -> Vec<String> {
-    let leaders = sim.gateways().filter(|(_, h, _)| h.name.as_str() == "g0");
+    let leaders = sim.gateways().filter(|(_, _, g)| g.is_leader());
     let allocations: BTreeMap<ClusterId, Allocations> = leaders
         .map(|(_, h, g)| (h.cluster.clone(), g.allocations().clone()))
         .collect();
     let mut found = sim.errors.clone();
+    for (id, leader) in sim.appointed_leaders() {
+        let leaders = sim
+            .gateways()
+            .filter(|(_, h, g)| h.cluster == id && g.is_leader());
+        let leaders: Vec<_> = leaders.map(|(_, h, _)| h.name.clone()).collect();
+        if leaders != [leader.clone()] {
+            found.push(format!("{id} is led by {leaders:?}, not by {leader}"));
+        }
+    }
     for (at, host, gateway) in sim.gateways() {
         let expected = federation(&host.cluster, &sim.truth, &allocations);
         let view = gateway.view();
@@ -52,10 +61,14 @@ fn differences(sim: &Sim) -> Vec<String> {
     found
 }
 
-fn run(seed: u64) {
+fn run(seed: u64, appointed: bool) {
     let shapes: [&[usize]; 4] = [&[1, 2], &[2, 2], &[1, 1, 2], &[2, 1, 2, 1]];
     let shape = shapes[usize::try_from(seed % 4).unwrap()];
-    let mut sim = Sim::new(seed, shape);
+    let mut sim = if appointed {
+        Sim::appointed(seed, shape)
+    } else {
+        Sim::new(seed, shape)
+    };
     for _ in 0..6 {
         for _ in 0..12 {
             sim.trouble();
@@ -77,11 +90,22 @@ fn run(seed: u64) {
 #[test]
 fn once_quiet_everybody_shows_what_the_slow_federation_says() {
     if let Some(seed) = number("SEED") {
-        run(seed);
+        run(seed, false);
         return;
     }
     for seed in 0..number("RUNS").unwrap_or(12) {
-        run(seed);
+        run(seed, false);
+    }
+}
+
+#[test]
+fn with_leaders_that_controllers_appoint_too() {
+    if let Some(seed) = number("SEED") {
+        run(seed, true);
+        return;
+    }
+    for seed in 0..number("RUNS").unwrap_or(12) {
+        run(seed, true);
     }
 }
 
@@ -95,7 +119,17 @@ fn service(name: &str) -> ServiceName {
 
 /// East has one gateway, west a leader and a follower; `shop/cart` is west's, `shop/catalog` of both.
 fn two() -> Sim {
-    let mut sim = Sim::new(1, &[1, 2]);
+    offered(Sim::new(1, &[1, 2]))
+}
+
+/// The same, with leaders that controllers have appointed.
+fn two_appointed() -> Sim {
+    let mut sim = Sim::appointed(1, &[1, 2]);
+    sim.run(5_000);
+    offered(sim)
+}
+
+fn offered(mut sim: Sim) -> Sim {
     for (cluster, name, host) in [
         ("c0", "shop/catalog", 3),
         ("c1", "shop/catalog", 4),
@@ -269,4 +303,127 @@ fn a_member_that_leaves_is_as_if_it_had_never_been() {
     assert_eq!(differences(&sim), Vec::<String>::new());
     assert!(sim.view(0).unwrap().peers.is_empty());
     assert_eq!(sim.open_sessions(), 0);
+}
+
+/// What a peer holds of west, and what west's agents do.
+fn given_out(sim: &Sim) -> String {
+    let west = sim
+        .gateways()
+        .find(|(_, _, g)| g.is_leader() && g.settings().cluster == id("c1"));
+    let view = sim.view(west.unwrap().0).unwrap();
+    let vips: Vec<_> = view.imports.iter().map(|(n, i)| (n, i.vip)).collect();
+    let east = sim.view(0).unwrap();
+    let there: Vec<_> = east
+        .imports
+        .values()
+        .map(|i| (&i.ports, &i.shares))
+        .collect();
+    let mapped = &east.peers[&id("c1")].mappings;
+    let peer = &view.peers[&id("c0")];
+    format!(
+        "{vips:?} {there:?} {mapped:?} {:?} {:?} {:?} {:?} {:?}",
+        view.seed, view.self_map, peer.number, peer.mappings, view.exports
+    )
+}
+
+fn epoch(sim: &Sim) -> u64 {
+    let held = sim.gateways().find(|(_, h, _)| h.cluster == id("c0"));
+    let east = held.unwrap().2;
+    let west = &east.catalog().peers()[&id("c1")];
+    west.held().unwrap().revision.epoch
+}
+
+/// Lets time pass; nobody is withdrawn in it, and nobody is without an answer.
+fn run_unbroken(sim: &mut Sim, ms: u64) {
+    for _ in 0..ms / 100 {
+        sim.run(100);
+        assert_eq!(liveness(sim, 0, "c1"), Liveness::Live);
+        let cart = &sim.view(0).unwrap().imports[&service("shop/cart")];
+        assert!(!cart.stale && !cart.ports[0].targets.is_empty());
+    }
+}
+
+#[test]
+fn a_leader_that_moves_breaks_nothing_and_gives_nothing_out_anew() {
+    let mut sim = two_appointed();
+    let before = given_out(&sim);
+    for at in 0..3 {
+        let old = epoch(&sim);
+        let leader = sim.appointed_leaders()[&id("c1")].clone();
+        let to = if leader.as_str() == "g0" { "g1" } else { "g0" };
+        sim.hand_over(&id("c1"), &to.parse().unwrap());
+        run_unbroken(&mut sim, 10_000);
+        assert_eq!(differences(&sim), Vec::<String>::new());
+        assert_eq!(given_out(&sim), before, "move {at}");
+        assert!(epoch(&sim) > old);
+    }
+    // Nor does a word that is over by now, from a controller that was asleep.
+    let (before, held) = (given_out(&sim), epoch(&sim));
+    for _ in 0..8 {
+        sim.say_again(&id("c1"));
+        run_unbroken(&mut sim, 1_000);
+    }
+    assert_eq!((given_out(&sim), epoch(&sim)), (before, held));
+}
+
+#[test]
+fn a_leader_lost_with_its_disk_has_a_successor_that_the_store_or_a_follower_tells_all() {
+    for follower_lost in [false, true] {
+        let mut sim = two_appointed();
+        let (before, old) = (given_out(&sim), epoch(&sim));
+        let leader = sim.appointed_leaders()[&id("c1")].clone();
+        let at = sim.host("c1", leader.as_str()).unwrap();
+        let other = sim.host("c1", if leader.as_str() == "g0" { "g1" } else { "g0" });
+        let other = other.unwrap();
+        // The node never comes back, and all clocks of the other are a day behind.
+        sim.kill(at);
+        if follower_lost {
+            sim.kill(other);
+            sim.hosts[other].skew_ms = -86_400_000;
+            sim.start(other, true);
+            sim.run(30_000);
+        } else {
+            run_unbroken(&mut sim, 20_000);
+        }
+        assert_ne!(sim.appointed_leaders()[&id("c1")], leader);
+        assert_eq!(differences(&sim), Vec::<String>::new());
+        assert!(epoch(&sim) > old);
+        let after = given_out(&sim);
+        if follower_lost {
+            // Rings are made anew from the exports.
+            assert_eq!(
+                after.split("generations").next(),
+                before.split("generations").next()
+            );
+        } else {
+            assert_eq!(after, before);
+        }
+    }
+}
+
+#[test]
+fn without_a_controller_nothing_breaks() {
+    let mut sim = two_appointed();
+    let before = given_out(&sim);
+    sim.controllers.values_mut().for_each(|c| c.down = true);
+    run_unbroken(&mut sim, 20_000);
+    assert_eq!(given_out(&sim), before);
+    // What changes still goes through the leader, and its restart needs nobody.
+    let leader = sim.appointed_leaders()[&id("c1")].clone();
+    let at = sim.host("c1", leader.as_str()).unwrap();
+    sim.kill(at);
+    sim.run(500);
+    sim.start(at, false);
+    let truth = sim.truth.get_mut(&id("c1")).unwrap();
+    let export = offer(&[80], &[(0, 9)], LossPolicy::Withdraw);
+    truth.exports.services.insert(service("shop/late"), export);
+    sim.told(&id("c1"));
+    run_unbroken(&mut sim, 10_000);
+    assert_eq!(differences(&sim), Vec::<String>::new());
+    assert!(
+        sim.view(0)
+            .unwrap()
+            .imports
+            .contains_key(&service("shop/late"))
+    );
 }

@@ -90,7 +90,7 @@ impl Dialer {
         } = &self.told;
         let enrol = async || match enrolment {
             Some(Means::Token(by)) => {
-                member_by_token(state_dir, role, by, clock(), *patience, None).await
+                member_by_token(state_dir, role, by, None, clock(), *patience, None).await
             }
             Some(Means::File(file)) => {
                 member(state_dir, role, Some(file), clock(), gateways, *patience).await
@@ -160,7 +160,7 @@ impl Dialer {
         loop {
             let wait = member.renew_in(jitter, clock());
             let renewed = match (wait, by.filter(|_| self.is_astray())) {
-                (_, Some(by)) => token::enrol_again(member, by, *patience, None).await,
+                (_, Some(by)) => token::enrol_again(member, by, None, *patience, None).await,
                 (0, None) => renew_or_enrol(member, gateways, by, *patience).await,
                 (wait, None) => {
                     let look = if by.is_some() { ASTRAY_MS } else { wait };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use causeway_proto::limits::{SERVICE_TOKEN_BYTES, STATE_BYTES};
 use causeway_proto::model::{
-    Enrolled, LeaderState, Offer, Timestamp, TokenEnrolReply, TokenEnrolment,
+    ClusterId, Enrolled, LeaderState, Offer, Timestamp, TokenEnrolReply, TokenEnrolment,
 };
 use causeway_proto::wire::pb::enrolment as pb;
 use causeway_proto::wire::pb::enrolment::enrolment_client::EnrolmentClient;
@@ -154,8 +154,21 @@ async fn offer(
     })
 }
 
+/// Whether asking again later may help: nobody was there, or nobody who could answer.
+#[must_use]
+pub fn passes(error: &EnrolError) -> bool {
+    let EnrolError::Call { source, .. } = error else {
+        return false;
+    };
+    match source.downcast_ref::<NotIssued>() {
+        Some(NotIssued::Unreached(_)) => true,
+        Some(error) => in_a_moment(error),
+        None => false,
+    }
+}
+
 /// Whether the same question may get another answer in a moment.
-fn passes(error: &NotIssued) -> bool {
+fn in_a_moment(error: &NotIssued) -> bool {
     match error {
         NotIssued::Refused { status, .. } => status.code() == Code::Unavailable,
         NotIssued::WantsState(_) => true,
@@ -197,6 +210,7 @@ async fn enrol(
     by: &ByToken,
     role: &str,
     csr: &[u8],
+    cluster: Option<&ClusterId>,
     patience: Patience,
     holding: Option<&Holding>,
 ) -> Result<Enrolled, NotIssued> {
@@ -210,10 +224,27 @@ async fn enrol(
             once(&mut client, &at, &question, holding).await
         };
         match asked.await {
-            Err(error) if passes(&error) && round < ROUNDS => round += 1,
+            Err(error) if in_a_moment(&error) && round < ROUNDS => round += 1,
+            Ok(enrolled) => return of_cluster(enrolled, cluster, at),
             decided => return decided,
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A process that is configured for one cluster is not made another's.
+fn of_cluster(
+    enrolled: Enrolled,
+    expected: Option<&ClusterId>,
+    at: GatewayAt,
+) -> Result<Enrolled, NotIssued> {
+    match expected {
+        Some(expected) if *expected != enrolled.cluster => Err(NotIssued::OtherCluster {
+            at,
+            found: enrolled.cluster,
+            expected: expected.clone(),
+        }),
+        _ => Ok(enrolled),
     }
 }
 
@@ -242,8 +273,8 @@ pub async fn enrol_over(
     Member::enrolled(None, role, request, enrolled.map_err(failed(&name))?)
 }
 
-/// Makes a process of this role a member: by its leaf in `dir` as long as that holds, else by its token. `holding`: what
-/// a gateway gives to a controller that has lost its store.
+/// Makes a process of this role a member: by its leaf in `dir` as long as that holds, else by its token. `cluster`: the only
+/// one whose member it may become. `holding`: what a gateway gives to a controller that has lost its store.
 ///
 /// # Errors
 /// When there is neither; the source of `Call` is a [`NotIssued`].
@@ -251,6 +282,7 @@ pub async fn member_by_token(
     dir: &Path,
     role: &Role,
     by: &ByToken,
+    cluster: Option<&ClusterId>,
     now: Timestamp,
     patience: Patience,
     holding: Option<&Holding>,
@@ -259,12 +291,13 @@ pub async fn member_by_token(
     // A node under another name, or a file that was damaged: the token is good for a new leaf in either case.
     if let Ok(Some(member)) = Member::load(dir) {
         let holds = member.tls.leaf.validity().is_some_and(|v| v.holds(now));
-        if holds && member.home().role == name {
+        let home = member.home();
+        if holds && home.role == name && cluster.is_none_or(|c| *c == home.cluster) {
             return Ok(member);
         }
     }
     let request = LeafRequest::new()?;
-    let enrolled = enrol(by, &name, request.csr(), patience, holding).await;
+    let enrolled = enrol(by, &name, request.csr(), cluster, patience, holding).await;
     Member::enrolled(Some(dir), role, request, enrolled.map_err(failed(&name))?)
 }
 
@@ -275,12 +308,13 @@ pub async fn member_by_token(
 pub async fn enrol_again(
     member: &Member,
     by: &ByToken,
+    cluster: Option<&ClusterId>,
     patience: Patience,
     holding: Option<&Holding>,
 ) -> Result<(), EnrolError> {
     let request = LeafRequest::new()?;
     let name = member.home().role;
-    let enrolled = enrol(by, &name, request.csr(), patience, holding).await;
+    let enrolled = enrol(by, &name, request.csr(), cluster, patience, holding).await;
     member.take(request, enrolled.map_err(failed(&name))?)
 }
 

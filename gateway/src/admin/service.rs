@@ -16,20 +16,24 @@ use tonic::{Request, Response, Status};
 
 use super::{ENROLMENT_MS, NotDone, expiry, open_enrolment, open_token, revoke, role};
 use crate::api::{Calling, Signer, check, invalid};
-use crate::app::{Core, NotLeader, OwnKeys, wall_clock};
+use crate::app::{Core, OwnKeys, wall_clock};
 use crate::config::Config;
 use crate::enroll::{self, NotEnrolled};
 use crate::join::link::{JoinFailed, Joining};
 use crate::transport::Transport;
+
+/// Gateways that a join token names: a token is a line that people copy.
+const TOKEN_GATEWAYS: usize = 3;
 
 fn refused(error: impl std::fmt::Display) -> Status {
     Status::failed_precondition(error.to_string())
 }
 
 /// On the leader, which has the CA.
-fn leads<'a>(config: &Config, keys: &'a OwnKeys) -> Result<&'a Authority, Status> {
-    let follows = || refused(NotLeader::Follows(config.leader_name().clone()));
-    keys.authority.as_ref().ok_or_else(follows)
+fn leads(core: &Core, keys: &OwnKeys) -> Result<Arc<Authority>, Status> {
+    let leading = core.leading();
+    let authority = keys.authority().filter(|_| leading.leads);
+    authority.ok_or_else(|| refused(leading.not_leader()))
 }
 
 /// What an operator may ask for.
@@ -85,11 +89,11 @@ impl pb::admin_server::Admin for AdminService {
         request: Request<pb::CreateTokenRequest>,
     ) -> Result<Response<pb::CreateTokenReply>, Status> {
         self.check(&request, &Call::Admin)?;
-        let authority = leads(&self.config, &self.keys)?;
+        let authority = leads(&self.core, &self.keys)?;
         let (ttl, for_cluster) = request.into_inner().try_into().map_err(invalid)?;
         let for_cluster: Option<ClusterId> = for_cluster;
         let token = JoinToken {
-            gateways: vec![self.config.advertise.session.clone()],
+            gateways: self.joining.gateways(TOKEN_GATEWAYS),
             cluster_set: self.config.clusterset.clone(),
             issuer: self.config.cluster.clone(),
             pin: fingerprint(authority.certificate()),
@@ -133,7 +137,7 @@ impl pb::admin_server::Admin for AdminService {
         request: Request<pb::EnrollRequest>,
     ) -> Result<Response<pb::EnrollReply>, Status> {
         self.check(&request, &Call::Admin)?;
-        let authority = leads(&self.config, &self.keys)?;
+        let authority = leads(&self.core, &self.keys)?;
         let asked: (EnrolRole, String, Option<u64>) =
             request.into_inner().try_into().map_err(invalid)?;
         let (kind, name, ttl) = asked;
@@ -217,15 +221,11 @@ fn issued(authority: &Authority, chain: Vec<Vec<u8>>) -> IssuedCertificate {
 #[tonic::async_trait]
 impl Signer for CertificateService {
     async fn enroll(&self, request: local::EnrollRequest) -> Result<local::EnrollReply, Status> {
-        let authority = leads(&self.config, &self.keys)?;
+        let authority = leads(&self.core, &self.keys)?;
         let request = Enrolment::try_from(request).map_err(invalid)?;
-        let (keys, config) = (Arc::clone(&self.keys), Arc::clone(&self.config));
+        let (signing, config) = (Arc::clone(&authority), Arc::clone(&self.config));
         let decided = self.core.change_trust(move |trust, now| {
             let (own, set) = (&config.cluster, &config.clusterset);
-            let signing = match leads(&config, &keys) {
-                Ok(signing) => signing,
-                Err(e) => return (false, Err(e)),
-            };
             let (name, next) = match enroll::enroll(trust, own, set, &request, now) {
                 Ok(granted) => granted,
                 Err(e) => return (false, Err(denied(e))),
@@ -241,7 +241,7 @@ impl Signer for CertificateService {
         });
         let (name, chain) = decided.await.map_err(refused)??;
         tracing::info!(%name, "enrolled");
-        Ok((&issued(authority, chain)).into())
+        Ok((&issued(&authority, chain)).into())
     }
 
     async fn renew(
@@ -249,7 +249,7 @@ impl Signer for CertificateService {
         request: local::RenewRequest,
         calling: &Calling,
     ) -> Result<local::RenewReply, Status> {
-        let authority = leads(&self.config, &self.keys)?;
+        let authority = leads(&self.core, &self.keys)?;
         let leaf = calling.leaf.as_ref().map(|leaf| serial(leaf)).transpose();
         let serial = leaf.map_err(invalid)?.unwrap_or_default();
         let (own, set, now) = (&self.config.cluster, &self.config.clusterset, wall_clock());
@@ -257,7 +257,7 @@ impl Signer for CertificateService {
         let name =
             enroll::renew(&trust, own, set, &calling.caller, &serial, now).map_err(denied)?;
         let chain = authority.issue(&request.csr, &name, now).map_err(invalid)?;
-        Ok((&issued(authority, chain)).into())
+        Ok((&issued(&authority, chain)).into())
     }
 }
 

@@ -8,14 +8,23 @@ use causeway_proto::model::{Allocations, GatewayName};
 /// Proposals that wait at one time: as many as change while one acknowledgement travels, and more.
 const PENDING: usize = 8;
 
+/// Who holds a copy beside the leader's own disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// A gateway that follows.
+    Follower(GatewayName),
+    /// The controller's store.
+    Store,
+}
+
 /// What is proposed and what is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
     in_force: Allocations,
     /// Oldest first; the last is the newest. Bounded: what waits in the middle is left out.
     pending: VecDeque<Allocations>,
-    /// Followers that are there; while there are none the leader's own disk counts.
-    followers: BTreeSet<GatewayName>,
+    /// Those that are there; while there are none the leader's own disk counts.
+    holders: BTreeSet<Holder>,
     /// The newest that the own disk has, as (epoch, version).
     on_disk: (u64, u64),
     /// The newest that any follower, or the controller's store, has.
@@ -69,6 +78,11 @@ impl Ledger {
         true
     }
 
+    /// Those that are there.
+    pub fn holders(&self) -> impl Iterator<Item = &Holder> {
+        self.holders.iter()
+    }
+
     /// The own disk has this.
     pub fn ack_disk(&mut self, epoch: u64, version: u64) -> bool {
         self.on_disk = self.on_disk.max((epoch, version));
@@ -81,19 +95,19 @@ impl Ledger {
         self.settle()
     }
 
-    /// A follower came or went.
-    pub fn follower(&mut self, name: &GatewayName, there: bool) -> bool {
+    /// One came or went.
+    pub fn holder(&mut self, holder: Holder, there: bool) -> bool {
         if there {
-            self.followers.insert(name.clone());
+            self.holders.insert(holder);
         } else {
-            self.followers.remove(name);
+            self.holders.remove(&holder);
         }
         self.settle()
     }
 
     /// True when what was pending has come into force.
     fn settle(&mut self) -> bool {
-        let enough = if self.followers.is_empty() {
+        let enough = if self.holders.is_empty() {
             self.elsewhere.max(self.on_disk)
         } else {
             self.elsewhere

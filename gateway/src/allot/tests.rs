@@ -249,6 +249,19 @@ fn epochs_never_fall_back() {
     // A clock that went back, and a peer that makes epochs up.
     assert_eq!(next_epoch(1_800_000_001, 0, 0, 1_000), 1_800_000_002);
     assert_eq!(next_epoch(5, 0, u64::MAX, 3), 6);
+    // Appointed: always above, and never the same for two terms.
+    let first = appointed_epoch(0, 1_800_000_000, 1);
+    assert!(first < GREATEST_EPOCH && first >> 16 == 1_800_000_001);
+    let same_moment = appointed_epoch(0, 1_800_000_000, 2);
+    assert_ne!(first, same_moment);
+    assert!(appointed_epoch(first, 0, 2) > first);
+    assert!(appointed_epoch(1_800_000_007, 3, 1) > 1_800_000_007);
+    assert_eq!(resumed_epoch(first, 1), first + 1);
+    assert!(resumed_epoch(first, 1) < appointed_epoch(first, 0, 2));
+    // What it holds was another's, or its restarts fill their bits.
+    assert_eq!(resumed_epoch(first, 2), appointed_epoch(first, 0, 2));
+    let last = first | 0xff;
+    assert_eq!(resumed_epoch(last, 1), appointed_epoch(last, 0, 1));
 }
 
 fn gateway(name: &str) -> GatewayName {
@@ -268,7 +281,7 @@ fn nothing_is_in_force_before_somebody_else_has_it() {
     assert!(ledger.ack_disk(3, 1));
     assert_eq!(ledger.in_force().version, 1);
     // With a follower the own disk is not enough.
-    ledger.follower(&gateway("g1"), true);
+    ledger.holder(Holder::Follower(gateway("g1")), true);
     ledger.propose(proposal(2));
     ledger.propose(proposal(3));
     assert!(!ledger.ack_disk(3, 3));
@@ -278,10 +291,10 @@ fn nothing_is_in_force_before_somebody_else_has_it() {
     assert_eq!(ledger.in_force().version, 2);
     // An acknowledgement of another epoch says nothing.
     assert!(!ledger.ack_elsewhere(2, 9));
-    assert!(ledger.follower(&gateway("g1"), false));
+    assert!(ledger.holder(Holder::Follower(gateway("g1")), false));
     assert_eq!(ledger.in_force().version, 3);
     for version in 4..40 {
-        ledger.follower(&gateway("g1"), true);
+        ledger.holder(Holder::Follower(gateway("g1")), true);
         ledger.propose(proposal(version));
     }
     assert!(ledger.ack_elsewhere(3, 39));

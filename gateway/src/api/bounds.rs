@@ -17,9 +17,10 @@ use super::Calling;
 /// A message of any call but those that are `LARGE`: a report of a node with all its pods stays far under it.
 const MESSAGE_BYTES: usize = 4 << 20;
 /// Calls whose messages hold all of a cluster.
-const LARGE: [&str; 2] = [
+const LARGE: [&str; 3] = [
     "/causeway.local.v1.Local/Publish",
     "/causeway.local.v1.Local/Follow",
+    "/causeway.local.v1.Local/Lead",
 ];
 /// The one call without a certificate.
 const ENROLL: &str = "/causeway.local.v1.Local/Enroll";

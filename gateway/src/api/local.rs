@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use causeway_certs::name::{Call, Caller, Role, Scope};
-use causeway_proto::model::{ClusterId, GatewayName, Report, View, WatchScope};
+use causeway_proto::model::{ClusterId, Report, View, WatchScope};
 use causeway_proto::wire::pb::local as pb;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::app::{Core, Input};
-use crate::follow;
+use crate::{follow, lead};
 
 use super::{Calling, check, invalid, scope};
 
@@ -38,27 +38,26 @@ pub struct LocalService {
     core: Core,
     own: ClusterId,
     signer: Arc<dyn Signer>,
-    /// The leader, where this gateway is not.
-    follows: Option<GatewayName>,
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl LocalService {
-    /// For one cluster; `follows` is the leader where this gateway is not.
+    /// For one cluster.
     #[must_use]
-    pub fn new(
-        core: Core,
-        own: ClusterId,
-        signer: Arc<dyn Signer>,
-        follows: Option<GatewayName>,
-    ) -> Self {
-        Self {
-            core,
-            own,
-            signer,
-            follows,
+    pub fn new(core: Core, own: ClusterId, signer: Arc<dyn Signer>) -> Self {
+        Self { core, own, signer }
+    }
+
+    /// What only the leader can serve.
+    fn leads(&self) -> Result<(), Status> {
+        let leading = self.core.leading();
+        if leading.leads {
+            return Ok(());
         }
+        Err(Status::failed_precondition(
+            leading.not_leader().to_string(),
+        ))
     }
 }
 
@@ -74,10 +73,7 @@ impl pb::local_server::Local for LocalService {
         request: Request<Streaming<pb::PublishRequest>>,
     ) -> Result<Response<Self::PublishStream>, Status> {
         check(&request, &self.own, &Call::Publish)?;
-        if let Some(leader) = &self.follows {
-            let message = format!("this gateway follows {leader}; publish there");
-            return Err(Status::failed_precondition(message));
-        }
+        self.leads()?;
         let (replies, answers) = mpsc::channel(WAITING);
         tokio::spawn(publish(self.core.clone(), request.into_inner(), replies));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
@@ -88,10 +84,7 @@ impl pb::local_server::Local for LocalService {
         request: Request<Streaming<pb::FollowRequest>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
         let calling = check(&request, &self.own, &Call::Follow)?;
-        if let Some(leader) = &self.follows {
-            let message = format!("this gateway is not the leader, {leader} is");
-            return Err(Status::failed_precondition(message));
-        }
+        self.leads()?;
         let name = match calling.caller {
             Caller::Certified(name) => match name.role {
                 Role::Gateway(name) => Some(name),
@@ -110,8 +103,14 @@ impl pb::local_server::Local for LocalService {
         request: Request<Streaming<pb::LeadRequest>>,
     ) -> Result<Response<Self::LeadStream>, Status> {
         check(&request, &self.own, &Call::Lead)?;
-        let message = "this gateway's leader is fixed by its configuration";
-        Err(Status::failed_precondition(message))
+        let (replies, answers) = mpsc::channel(WAITING);
+        tokio::spawn(lead::serve(
+            self.core.clone(),
+            request.into_inner(),
+            replies,
+        ));
+        let answers = ReceiverStream::new(answers).map(|reply| Ok((&reply).into()));
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn watch(

@@ -3,6 +3,7 @@
 //! Everything else in the process sends to it or reads what it shows.
 
 mod disk;
+mod office;
 mod sessions;
 mod show;
 
@@ -10,25 +11,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::ca::Authority;
+use causeway_certs::dial::Holding;
 use causeway_proto::model::{
-    ClusterId, Exports, FollowState, GatewayAddress, GatewayName, NodeName, Publication, Report,
-    Revision, Timestamp, TrustBundle, TrustState, View,
+    ClusterId, Exports, FollowState, GatewayAddress, GatewayName, LeaderState, NodeName,
+    Publication, Report, Revision, Timestamp, TrustBundle, TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::{Clock, random};
 use super::dial::Target;
-use super::handle::{Input, Left, NotLeader, Published, SessionId, TrustChange};
+use super::handle::{Input, Leading, Left, NotLeader, Published, SessionId, TrustChange};
 use super::own::OwnKeys;
-use crate::allot::Pools;
 use crate::catalog::Keys;
-use crate::config::{Config, Encrypt};
+use crate::config::Config;
 use crate::engine::{Command, Gateway, Restored, Settings};
 use crate::now::Now;
 use crate::status;
 use crate::store::{Changes, Store};
 
+use office::Controller;
 use sessions::Live;
+
+pub(super) use disk::load;
 
 /// Inputs that are taken together before anything is decided on them.
 const TOGETHER: usize = 256;
@@ -47,6 +52,8 @@ pub struct Shown {
     pub facts: watch::Sender<Arc<status::Facts>>,
     /// Who is trusted.
     pub trust: watch::Sender<Arc<TrustState>>,
+    /// Who leads.
+    pub leading: watch::Sender<Arc<Leading>>,
     /// Gateways to dial.
     pub targets: watch::Sender<Arc<BTreeSet<Target>>>,
     /// Reports that go on to the leader.
@@ -61,7 +68,7 @@ struct Following {
 
 type Publishing = oneshot::Sender<Result<Published, NotLeader>>;
 type Trusting = oneshot::Sender<Result<bool, NotLeader>>;
-type Answer = Box<dyn FnOnce() + Send>;
+type Answer = Box<dyn FnOnce(Result<(), NotLeader>) + Send>;
 
 /// The gateway and what it acts through.
 pub struct Driver {
@@ -75,6 +82,10 @@ pub struct Driver {
 
     live: BTreeMap<SessionId, Live>,
     followers: BTreeMap<GatewayName, Following>,
+    /// Controllers by the number of their stream.
+    controllers: BTreeMap<u64, Controller>,
+    /// It stops soon.
+    draining: bool,
     /// The gateway behind an address that we dialled.
     known: BTreeMap<Target, GatewayName>,
     /// Peers that are not dialled before this, on the monotonic clock.
@@ -101,11 +112,31 @@ pub struct Driver {
     stopping: Option<oneshot::Sender<()>>,
 }
 
+/// What a gateway holds that is not running yet, for a controller that has lost its store.
+pub(super) fn holding(config: &Config, restored: &Restored, now: Timestamp) -> Holding {
+    let now = Now {
+        wall: now,
+        mono_ms: 0,
+    };
+    let held = Restored {
+        allocations: restored.allocations.clone(),
+        trust: restored.trust.clone(),
+        ..Restored::default()
+    };
+    let gateway = Gateway::new(settings(config, 0), held, Box::new(NoKeys), now);
+    let (dir, cluster, set) = (&config.state_dir, &config.cluster, &config.clusterset);
+    let authority = Authority::load(dir, cluster, set, now.wall).ok().flatten();
+    Holding {
+        epoch: gateway.highest_epoch(),
+        state: LeaderState {
+            authority: authority.map(|a| a.material().clone()),
+            ..gateway.leader_state()
+        },
+    }
+}
+
 /// What the pure gateway is told by the configuration.
 fn settings(config: &Config, instance: u64) -> Settings {
-    let peers = config.peers.iter();
-    let plain = peers.map(|(id, _)| (id.clone(), config.encryption_with(id) == Encrypt::Off));
-    let native = config.peers.iter();
     Settings {
         cluster: config.cluster.clone(),
         cluster_set: config.clusterset.clone(),
@@ -115,40 +146,27 @@ fn settings(config: &Config, instance: u64) -> Settings {
             session: config.advertise.session.clone(),
             tunnel: config.advertise.tunnel,
         },
-        leader: config.leader_name().clone(),
+        leader: config.fixed_leader().cloned(),
         instance,
         random: random(),
-        plain_default: config.encryption == Encrypt::Off,
-        plain: plain.collect(),
-        pools: Pools {
-            vips: config.pools.vips.clone(),
-            mappings: config.pools.mappings.clone(),
-            own: Vec::new(),
-            native: native
-                .map(|(id, p)| (id.clone(), p.native.clone()))
-                .collect(),
-        },
-        pod_prefixes: config.pod_prefixes.clone(),
-        tunnel_port: config.tunnel_port,
+        shared: config.shared.clone(),
         seed: config.seed.map(|seed| seed.0),
     }
 }
 
 impl Driver {
     /// With what the disk has kept.
-    ///
-    /// # Errors
-    /// When the state file cannot be read.
+    #[must_use]
     pub fn restore(
         config: Arc<Config>,
         keys: Arc<OwnKeys>,
-        store: Arc<Store>,
+        (store, mut restored): (Arc<Store>, Restored),
         shown: Shown,
         clock: Clock,
         instance: u64,
-    ) -> Result<Self, anyhow::Error> {
+    ) -> Self {
         let now = clock.now();
-        let mut restored = disk::load(&store)?;
+        restored.authority = keys.authority().is_some();
         // Followers check this cluster's own catalog by its own bundle, which the leader puts beside the others.
         let mut trust = restored.trust.take().unwrap_or_default();
         if let Some(own) = keys.issued_bundle() {
@@ -159,7 +177,7 @@ impl Driver {
         restored.trust = Some(trust);
         let settings = settings(&config, instance);
         let gateway = Gateway::new(settings, restored, Box::new(Arc::clone(&keys)), now);
-        Ok(Self {
+        Self {
             config,
             keys,
             store,
@@ -169,6 +187,8 @@ impl Driver {
             gateway,
             live: BTreeMap::new(),
             followers: BTreeMap::new(),
+            controllers: BTreeMap::new(),
+            draining: false,
             known: BTreeMap::new(),
             hold: BTreeMap::new(),
             exports: Arc::default(),
@@ -185,11 +205,12 @@ impl Driver {
             trusters: Vec::new(),
             followed: Vec::new(),
             stopping: None,
-        })
+        }
     }
 
     fn not_leader(&self) -> NotLeader {
-        NotLeader::Follows(self.config.leader_name().clone())
+        let leader = self.gateway.leader().cloned();
+        leader.map_or(NotLeader::Nobody, NotLeader::Follows)
     }
 
     /// Takes inputs until the process stops.
@@ -238,6 +259,8 @@ impl Driver {
             Input::DialFailed(cluster, why) => {
                 self.errors.insert(cluster, (now.wall, why));
             }
+            // Without the sender its stream ends, and it asks again.
+            Input::Follower(..) if !self.gateway.is_leader() => {}
             Input::Follower(hello, states) => {
                 let instance = hello.instance;
                 let following = Following { instance, states };
@@ -257,6 +280,15 @@ impl Driver {
                 let _ = reply.send(self.gateway.follow_hello());
             }
             Input::LeaderLost => self.gateway.leader_link(false, now),
+            Input::Controller(..)
+            | Input::Appoint(..)
+            | Input::Stored(..)
+            | Input::ControllerGone(_)
+            | Input::Holding(_)
+            | Input::Drain => self.handle_office(input, now),
+            Input::Alive(reply) => {
+                let _ = reply.send(());
+            }
             Input::Leave(reply) => self.leave(reply, now),
             Input::Stop(done) => {
                 self.gateway.shutdown(RESTART_LEASE_MS, now);
@@ -285,8 +317,8 @@ impl Driver {
             self.gateway.set_trust(next, now);
             version = self.gateway.trust().version;
         }
-        let answer = move || {
-            let _ = reply.send(Ok(changed));
+        let answer = move |done: Result<(), NotLeader>| {
+            let _ = reply.send(done.map(|()| changed));
         };
         self.trusters.push((version, Box::new(answer)));
     }
@@ -319,8 +351,8 @@ impl Driver {
         next.bundles.retain(|id, _| *id == self.config.cluster);
         self.gateway.set_trust(next, now);
         self.flush(now);
-        let answer = move || {
-            let _ = reply.send(Ok((told.into_iter().collect(), not_told)));
+        let answer = move |done: Result<(), NotLeader>| {
+            let _ = reply.send(done.map(|()| (told.into_iter().collect(), not_told)));
         };
         let version = self.gateway.trust().version;
         self.trusters.push((version, Box::new(answer)));
@@ -341,6 +373,7 @@ impl Driver {
         self.answer_kept();
         self.answer();
         self.feed_followers(now);
+        self.feed_controllers(now);
         self.flush(now);
         self.show(now);
         self.write_lazy(now).await;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use causeway_certs::dial::Holding;
 use causeway_certs::name::PeerName;
 use causeway_proto::model::{
-    ClusterId, FollowHello, FollowState, Frame, GatewayName, Problem, Publication, Report,
-    Revision, Timestamp, TrustState, View,
+    Appointment, ClusterId, ClusterSettings, FollowHello, FollowState, Frame, GatewayName,
+    LeadReply, Problem, Publication, Report, Revision, Timestamp, TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -83,6 +84,20 @@ pub enum Input {
     Hello(oneshot::Sender<FollowHello>),
     /// The leader is gone.
     LeaderLost,
+    /// A controller came, by a stream of this number; what it is told goes into the sender.
+    Controller(u64, mpsc::Sender<LeadReply>),
+    /// Its word.
+    Appoint(u64, Box<Appointment>),
+    /// It has stored what was sent under the second number.
+    Stored(u64, u64),
+    /// Its stream is over.
+    ControllerGone(u64),
+    /// What this gateway holds and a leader must not lose.
+    Holding(oneshot::Sender<Holding>),
+    /// This gateway will stop soon; another should lead.
+    Drain,
+    /// Answered by a core that is well.
+    Alive(oneshot::Sender<()>),
     /// Takes leave of all peers; answered with those that have a session, then those that have none.
     Leave(oneshot::Sender<Result<Left, NotLeader>>),
     /// The process stops: says Bye; answered when that is queued.
@@ -95,65 +110,112 @@ pub enum NotLeader {
     /// Ask there.
     #[error("this gateway follows; only the leader, {0}, can do this")]
     Follows(GatewayName),
+    /// Ask later.
+    #[error("only the leader can do this, and the controller has appointed none yet")]
+    Nobody,
     /// The process stops.
     #[error("this gateway is stopping")]
     Stopping,
+}
+
+/// Who leads now, and by which settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leading {
+    /// This gateway does.
+    pub leads: bool,
+    /// Who does; nobody before a controller has appointed somebody.
+    pub leader: Option<GatewayName>,
+    /// `HOST:PORT` of an appointed leader's local service.
+    pub address: Option<String>,
+    /// The same on every gateway of the cluster.
+    pub shared: ClusterSettings,
+    /// Streams of controllers.
+    pub controllers: usize,
+}
+
+impl Leading {
+    /// Why this gateway cannot do what only the leader can.
+    #[must_use]
+    pub fn not_leader(&self) -> NotLeader {
+        let leader = self.leader.clone().filter(|_| !self.leads);
+        leader.map_or(NotLeader::Nobody, NotLeader::Follows)
+    }
 }
 
 /// To the core and from it.
 #[derive(Debug, Clone)]
 pub struct Core {
     inputs: mpsc::Sender<Input>,
-    view: watch::Receiver<Arc<View>>,
-    facts: watch::Receiver<Arc<Facts>>,
-    trust: watch::Receiver<Arc<TrustState>>,
+    watched: Watched,
+}
+
+/// What the core shows.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// The newest View.
+    pub view: watch::Receiver<Arc<View>>,
+    /// What status needs beside it.
+    pub facts: watch::Receiver<Arc<Facts>>,
+    /// Who is trusted.
+    pub trust: watch::Receiver<Arc<TrustState>>,
+    /// Who leads.
+    pub leading: watch::Receiver<Arc<Leading>>,
 }
 
 impl Core {
     /// Of a core that reads `inputs` and writes the others.
     #[must_use]
-    pub fn new(
-        inputs: mpsc::Sender<Input>,
-        view: watch::Receiver<Arc<View>>,
-        facts: watch::Receiver<Arc<Facts>>,
-        trust: watch::Receiver<Arc<TrustState>>,
-    ) -> Self {
-        Self {
-            inputs,
-            view,
-            facts,
-            trust,
-        }
+    pub fn new(inputs: mpsc::Sender<Input>, watched: Watched) -> Self {
+        Self { inputs, watched }
     }
 
     /// The newest View, and when it changes.
     #[must_use]
     pub fn views(&self) -> watch::Receiver<Arc<View>> {
-        self.view.clone()
+        self.watched.view.clone()
     }
 
     /// The newest View.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
-        self.view.borrow().clone()
+        self.watched.view.borrow().clone()
     }
 
     /// What status needs beside it.
     #[must_use]
     pub fn facts(&self) -> Arc<Facts> {
-        self.facts.borrow().clone()
+        self.watched.facts.borrow().clone()
     }
 
     /// Who is trusted now.
     #[must_use]
     pub fn trust(&self) -> Arc<TrustState> {
-        self.trust.borrow().clone()
+        self.watched.trust.borrow().clone()
     }
 
     /// Who is trusted, and when it changes.
     #[must_use]
     pub fn trusts(&self) -> watch::Receiver<Arc<TrustState>> {
-        self.trust.clone()
+        self.watched.trust.clone()
+    }
+
+    /// Who leads now.
+    #[must_use]
+    pub fn leading(&self) -> Arc<Leading> {
+        self.watched.leading.borrow().clone()
+    }
+
+    /// Who leads, and when it changes.
+    #[must_use]
+    pub fn leadings(&self) -> watch::Receiver<Arc<Leading>> {
+        self.watched.leading.clone()
+    }
+
+    /// Tells the core what it answers; `None` when it has stopped.
+    pub async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(input(reply)).await;
+        answer.await.ok()
     }
 
     /// Tells the core; false when it has stopped.

@@ -1,23 +1,22 @@
-//! Shell: this gateway's own name, keys and trust: the leader holds the cluster's CA, a follower a leaf that the
-//! leader gave it.
+//! Shell: this gateway's own name, keys and trust: the leader holds the cluster's CA, the others a leaf that the
+//! leader or the controller gave them. Where a controller appoints, the CA comes with the office and goes with it.
+
+mod renew;
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use causeway_certs::ca::{Authority, CaError};
 use causeway_certs::catalog_key::verify_catalog;
-use causeway_certs::dial;
-use causeway_certs::enrolment::Member;
-use causeway_certs::grant::{RENEW_RETRY_MS, renew_in};
+use causeway_certs::dial::{self, Holding, Means};
+use causeway_certs::enrolment::{EnrolError, Member};
 use causeway_certs::name::Role;
 use causeway_certs::tls::{LeafCell, Tls};
 use causeway_certs::trust::{Trust, TrustHandle};
-use causeway_proto::model::{Timestamp, TrustBundle, TrustState};
+use causeway_proto::model::{AuthorityMaterial, Timestamp, TrustBundle, TrustState};
 
 use super::PATIENCE;
-use super::clock::{random_u64, wall_clock};
 use crate::catalog::Keys;
-use crate::config::Config;
+use crate::config::{Config, Leadership};
 
 /// Keys and trust of this gateway.
 #[derive(Debug)]
@@ -25,65 +24,158 @@ pub struct OwnKeys {
     config: Arc<Config>,
     /// For every connection.
     pub tls: Tls,
-    /// The cluster's CA certificates, DER.
-    pub authorities: Vec<Vec<u8>>,
     /// The leader has it.
-    pub authority: Option<Authority>,
+    authority: RwLock<Option<Arc<Authority>>>,
+    /// The leaf of a gateway that is not the leader for good.
     member: Option<Member>,
     /// What stands for this cluster: the leader makes it, followers have it from the leader.
     own_bundle: RwLock<Option<TrustBundle>>,
 }
 
+/// An appointment that cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAuthority {
+    /// Neither given nor here.
+    #[error("the controller appoints this gateway without giving it the cluster's CA")]
+    Absent,
+    /// One that cannot be used.
+    #[error("the cluster's CA, as given: {0}")]
+    Unusable(#[from] CaError),
+}
+
 impl OwnKeys {
-    /// Opens what the state directory holds; the first time, the leader makes the CA and a follower enrols.
+    /// Opens what the state directory holds; the first time, the leader makes the CA and the others enrol. `holding`: for
+    /// a controller that has lost its store; `other_leads`: by the last word of one.
     ///
     /// # Errors
-    /// When files cannot be used, or a follower has no leaf and gets none.
-    pub async fn open(config: Arc<Config>, now: Timestamp) -> Result<Self, anyhow::Error> {
+    /// When files cannot be used, or there is no leaf and none to be had.
+    pub async fn open(
+        config: Arc<Config>,
+        holding: Holding,
+        other_leads: bool,
+        now: Timestamp,
+    ) -> Result<Self, anyhow::Error> {
         let role = Role::Gateway(config.name.clone());
-        if config.is_leader() {
-            let (cluster, set) = (&config.cluster, &config.clusterset);
-            let authority = Authority::open(&config.state_dir, cluster, set, now)?;
-            let leaf = authority.own_leaf(role, now)?;
-            let authorities = vec![authority.certificate().to_vec()];
-            let trust = Trust::own_only(cluster.clone(), set.clone(), &authorities);
-            let cell = LeafCell::new(&leaf).map_err(CaError::from)?;
-            return Ok(Self {
-                tls: Tls::new(cell, TrustHandle::new(trust)),
-                authorities,
-                authority: Some(authority),
-                member: None,
-                own_bundle: RwLock::default(),
-                config,
-            });
+        let (dir, cluster, set) = (&config.state_dir, &config.cluster, &config.clusterset);
+        match &config.leadership {
+            Leadership::Own => {
+                let authority = Authority::open(dir, cluster, set, now)?;
+                let leaf = authority.own_leaf(role, now)?;
+                let authorities = vec![authority.certificate().to_vec()];
+                let trust = Trust::own_only(cluster.clone(), set.clone(), &authorities);
+                let cell = LeafCell::new(&leaf).map_err(CaError::from)?;
+                let tls = Tls::new(cell, TrustHandle::new(trust));
+                Ok(Self::new(&config, tls, Some(authority), None))
+            }
+            Leadership::Other(_, leader) => {
+                let file = match &config.enrolment {
+                    Some(Means::File(file)) => Some(file.as_path()),
+                    _ => None,
+                };
+                let gateways = std::slice::from_ref(leader);
+                let member = dial::member(dir, &role, file, now, gateways, PATIENCE).await?;
+                Ok(Self::new(&config, member.tls.clone(), None, Some(member)))
+            }
+            Leadership::Controller => {
+                if other_leads {
+                    Authority::remove(dir)?;
+                }
+                let authority = Authority::load(dir, cluster, set, now)?;
+                let member = enrolled(&config, &role, &holding, now).await?;
+                let tls = member.tls.clone();
+                Ok(Self::new(&config, tls, authority, Some(member)))
+            }
         }
-        let leader = config.leader_address.as_slice();
-        let (dir, file) = (&config.state_dir, config.enroll_file.as_deref());
-        let member = dial::member(dir, &role, file, now, leader, PATIENCE).await?;
-        Ok(Self {
-            tls: member.tls.clone(),
-            authorities: member.home().roots()?,
-            authority: None,
-            member: Some(member),
+    }
+
+    fn new(
+        config: &Arc<Config>,
+        tls: Tls,
+        authority: Option<Authority>,
+        member: Option<Member>,
+    ) -> Self {
+        Self {
+            config: Arc::clone(config),
+            tls,
+            authority: RwLock::new(authority.map(Arc::new)),
+            member,
             own_bundle: RwLock::default(),
-            config,
-        })
+        }
+    }
+
+    /// The cluster's CA, on the leader.
+    #[must_use]
+    pub fn authority(&self) -> Option<Arc<Authority>> {
+        let authority = self
+            .authority
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        authority.clone()
+    }
+
+    /// The cluster's CA certificates, DER.
+    fn authorities(&self) -> Vec<Vec<u8>> {
+        let own = self.authority().map(|a| vec![a.certificate().to_vec()]);
+        let member = || self.member.as_ref().and_then(|m| m.home().roots().ok());
+        own.or_else(member).unwrap_or_default()
+    }
+
+    /// What it takes to lead: the CA as the controller gives it, else as it is here already. Kept, so that a leader which
+    /// restarts needs no controller.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be used or kept.
+    pub fn take_authority(
+        &self,
+        given: Option<&AuthorityMaterial>,
+        now: Timestamp,
+    ) -> Result<(), NoAuthority> {
+        let held = self.authority();
+        let Some(given) = given else {
+            return held.map(|_| ()).ok_or(NoAuthority::Absent);
+        };
+        if held.is_some_and(|held| held.material() == given) {
+            return Ok(());
+        }
+        let (cluster, set) = (&self.config.cluster, &self.config.clusterset);
+        let authority = Authority::from_material(given, cluster, set, now)?;
+        authority.write(&self.config.state_dir)?;
+        let certificate = authority.certificate().to_vec();
+        *self
+            .authority
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(authority));
+        self.tls.trust.own_is(&[certificate]);
+        Ok(())
+    }
+
+    /// Forgets the CA: another gateway leads.
+    pub fn drop_authority(&self) {
+        let mut held = self
+            .authority
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if held.take().is_none() {
+            return;
+        }
+        if let Err(error) = Authority::remove(&self.config.state_dir) {
+            tracing::error!(%error, "the CA of a leadership that is over stays on the disk");
+        }
     }
 
     /// What stands for this cluster, made by the leader.
     #[must_use]
     pub fn issued_bundle(&self) -> Option<TrustBundle> {
         let gateways = vec![self.config.advertise.session.clone()];
-        self.authority.as_ref().map(|a| a.bundle(gateways))
+        self.authority().map(|a| a.bundle(gateways))
     }
 
     /// When the CA ends.
     #[must_use]
     pub fn ca_expires(&self) -> Option<Timestamp> {
-        let der = self.authorities.first()?;
-        causeway_certs::cert::validity(der)
-            .ok()
-            .map(|v| v.not_after)
+        let authorities = self.authorities();
+        let validity = causeway_certs::cert::validity(authorities.first()?);
+        validity.ok().map(|v| v.not_after)
     }
 
     /// New handshakes go by this from now on.
@@ -91,53 +183,44 @@ impl OwnKeys {
         let (cluster, set) = (self.config.cluster.clone(), self.config.clusterset.clone());
         self.tls
             .trust
-            .replace(Trust::new(cluster, set, &self.authorities, trust));
+            .replace(Trust::new(cluster, set, &self.authorities(), trust));
         let own = trust.bundles.get(&self.config.cluster).cloned();
         *self
             .own_bundle
             .write()
             .unwrap_or_else(PoisonError::into_inner) = own;
     }
+}
 
-    /// Renews the leaf whenever it is time, for ever.
-    pub async fn renew(&self) {
-        let jitter = random_u64();
-        if let Some(member) = &self.member {
-            let leader = self.config.leader_address.as_slice();
-            return dial::keep(member, leader, None, PATIENCE, jitter, wall_clock).await;
-        }
-        loop {
-            let window = self.tls.leaf.validity();
-            let wait = window.map_or(0, |window| renew_in(window, jitter, wall_clock()));
-            if wait > 0 {
-                tokio::time::sleep(Duration::from_millis(wait)).await;
-                continue;
+/// By the leaf on the disk, else by the token.
+async fn enrolled(
+    config: &Config,
+    role: &Role,
+    holding: &Holding,
+    now: Timestamp,
+) -> Result<Member, EnrolError> {
+    let Some(Means::Token(by)) = &config.enrolment else {
+        let (dir, role) = (config.state_dir.clone(), role.to_string());
+        return Err(EnrolError::NotEnrolled { dir, role });
+    };
+    let (dir, cluster) = (&config.state_dir, Some(&config.cluster));
+    loop {
+        let member =
+            dial::member_by_token(dir, role, by, cluster, now, PATIENCE, Some(holding)).await;
+        match member {
+            // The controller may come up after this, or be restarting; nothing works before it has.
+            Err(error) if dial::passes(&error) => {
+                tracing::warn!(error = dial::causes(&error), "no certificate yet");
+                tokio::time::sleep(renew::ENROL_AGAIN).await;
             }
-            match self.issue() {
-                Ok(()) => tracing::info!("certificate renewed"),
-                Err(error) => {
-                    tracing::warn!(%error, "certificate not renewed");
-                    tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
-                }
-            }
+            decided => return decided,
         }
-    }
-
-    /// The leader issues its leaf itself.
-    fn issue(&self) -> Result<(), CaError> {
-        if let Some(authority) = &self.authority {
-            let role = Role::Gateway(self.config.name.clone());
-            self.tls
-                .leaf
-                .replace(&authority.own_leaf(role, wall_clock())?)?;
-        }
-        Ok(())
     }
 }
 
 impl Keys for Arc<OwnKeys> {
     fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.authority.as_ref()?.catalog_key().sign(bytes).ok()
+        self.authority()?.catalog_key().sign(bytes).ok()
     }
 
     fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool {

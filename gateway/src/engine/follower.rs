@@ -35,10 +35,9 @@ impl Gateway {
     #[must_use]
     pub fn follow_hello(&self) -> FollowHello {
         let held = self.ledger.in_force();
-        let cut = self.catalog.own.held().map_or(0, |h| h.revision.epoch);
         FollowHello {
             gateway: self.settings.gateway.clone(),
-            epoch: self.epoch.max(held.epoch).max(cut),
+            epoch: self.highest_epoch(),
             instance: self.settings.instance,
             node: self.settings.node.clone(),
             address: self.settings.address.clone(),
@@ -51,7 +50,8 @@ impl Gateway {
     /// nothing of it was taken, and the connection is of no use: it comes from a leadership that is over, or with
     /// a catalog that is not this cluster's.
     pub fn follow(&mut self, state: FollowState, now: Now) -> bool {
-        if self.is_leader() || state.epoch < self.ledger.in_force().epoch {
+        let other = self.leader() != Some(&state.leader);
+        if self.is_leader() || other || state.epoch < self.ledger.in_force().epoch {
             return false;
         }
         let taken = state.catalog.map(|whole| {
@@ -111,9 +111,10 @@ impl Gateway {
 
     /// What the leader sends and cannot be taken.
     pub(super) fn refused_leader(&self) -> Option<Problem> {
+        let leader = self.leader()?;
         self.link.refused.as_ref().map(|why| Problem {
             kind: ProblemKind::Frozen,
-            subject: format!("leader {}", self.settings.leader),
+            subject: format!("leader {leader}"),
             message: format!(
                 "its catalog is not taken: {why}; does this gateway's enrolment file come from it?"
             ),
@@ -122,6 +123,13 @@ impl Gateway {
 
     pub(super) fn frozen_since(&self) -> Option<Timestamp> {
         self.link.down.filter(|_| !self.is_leader())
+    }
+
+    /// Where own gateways take sessions, as the signed catalog says.
+    #[must_use]
+    pub fn session_addresses(&self) -> Vec<String> {
+        let gateways = self.own_gateways().into_values();
+        gateways.map(|address| address.session).collect()
     }
 
     /// Own gateways, as the signed catalog says.

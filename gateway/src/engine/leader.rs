@@ -9,15 +9,14 @@ use causeway_proto::model::{
     Prefix, Publication, Report, TrustState,
 };
 
-use super::{Gateway, Keep, facts, unix_secs};
-use crate::allot::{self, PeerWants, Pools};
+use super::settings::pools;
+use super::{Gateway, Keep, facts};
+use crate::allot::{self, Holder, PeerWants};
 use crate::catalog::{Local, parts};
 use crate::now::Now;
 
 /// How long a leader without state waits for a follower that has some.
 pub(super) const WAIT_MS: u64 = 1_500;
-/// Above this no clock and no leadership comes: a peer that claims it lies.
-const GREATEST_EPOCH: u64 = 1 << 48;
 
 /// One follower, as the leader knows it.
 #[derive(Debug, Clone)]
@@ -57,29 +56,6 @@ impl Follower {
 }
 
 impl Gateway {
-    /// Takes up the leadership, if it is this gateway's.
-    pub(super) fn lead(&mut self, now: Now) {
-        if !self.is_leader() {
-            return;
-        }
-        let cut = self.catalog.own.held().map_or(0, |h| h.revision.epoch);
-        let own = self.ledger.newest().epoch.max(cut).max(self.epoch);
-        self.epoch = allot::next_epoch(own, 0, 0, unix_secs(now.wall));
-    }
-
-    /// Somebody has seen this epoch of this cluster; a leader's is above it.
-    pub(super) fn seen_epoch(&mut self, epoch: u64) {
-        if !self.is_leader() {
-            self.epoch = self.epoch.max(epoch);
-            return;
-        }
-        let mine = self.catalog.own.held().map_or(0, |h| h.revision.epoch);
-        if epoch >= self.epoch.max(1) && epoch > mine && epoch < GREATEST_EPOCH {
-            self.epoch = epoch.saturating_add(1);
-            self.dirty = true;
-        }
-    }
-
     /// The controller's word, whole. False: this gateway is not the leader.
     pub fn publish(&mut self, publication: Publication) -> bool {
         if !self.is_leader() {
@@ -152,11 +128,29 @@ impl Gateway {
     pub fn follower_up(&mut self, hello: FollowHello, now: Now) {
         let name = hello.gateway.clone();
         self.seen_epoch(hello.epoch);
+        // An appointed leader takes up what others hold before it decides anything; from then on they take what it holds.
+        if self.settings.leader.is_some() || self.wait_until.is_some() {
+            self.take_up_from(&hello, now);
+        }
+        self.ledger.holder(Holder::Follower(name.clone()), true);
+        self.nodes.insert(name.clone(), hello.node.clone());
+        self.followers.insert(name, Follower::new(hello));
+        if self.followers.values().all(|f| f.gone.is_none()) {
+            self.wait_until = None;
+        }
+        self.dirty = true;
+    }
+
+    fn take_up_from(&mut self, hello: &FollowHello, now: Now) {
         if let Some(theirs) = &hello.allocations {
             self.seen_epoch(theirs.epoch);
             let ours = self.ledger.newest();
             if (theirs.epoch, theirs.version) > (ours.epoch, ours.version) {
+                let holders: Vec<_> = self.ledger.holders().cloned().collect();
                 self.ledger = allot::Ledger::restored(theirs.clone());
+                for holder in holders {
+                    self.ledger.holder(holder, true);
+                }
             }
         }
         if let Some(trust) = hello.trust.clone()
@@ -164,14 +158,9 @@ impl Gateway {
         {
             self.trusted(trust, now);
         }
-        self.wait_until = None;
-        self.ledger.follower(&name, true);
-        self.nodes.insert(name.clone(), hello.node.clone());
-        self.followers.insert(name, Follower::new(hello));
-        self.dirty = true;
     }
 
-    /// After a restart: the gateways of the last revision are listed until they had time to follow again.
+    /// When the leadership begins: the gateways of the last revision are listed until they had time to follow again.
     pub(super) fn recall_followers(&mut self, now: Now) {
         if !self.is_leader() {
             return;
@@ -217,7 +206,7 @@ impl Gateway {
     #[must_use]
     pub fn trust_is_shared(&self, version: u64) -> bool {
         let there = self.followers.values().filter(|f| f.gone.is_none());
-        let newest = there.map(|f| f.trust).max();
+        let newest = there.map(|f| f.trust).chain(self.stored_trust()).max();
         newest.is_none_or(|newest| newest >= version)
     }
 
@@ -229,7 +218,7 @@ impl Gateway {
             }
             _ => return,
         }
-        self.ledger.follower(name, false);
+        self.ledger.holder(Holder::Follower(name.clone()), false);
         self.dirty = true;
     }
 
@@ -329,6 +318,7 @@ impl Gateway {
         let named = nodes.flat_map(|n| &n.pod_prefixes);
         let all: BTreeSet<Prefix> = self
             .settings
+            .shared
             .pod_prefixes
             .iter()
             .chain(named)
@@ -364,10 +354,7 @@ impl Gateway {
         }
         let random = self.draw();
         let prefixes = self.own_prefixes();
-        let pools = Pools {
-            own: prefixes.clone(),
-            ..self.settings.pools.clone()
-        };
+        let pools = pools(&self.settings.shared, prefixes.clone());
         let mut held = self.ledger.newest().clone();
         held.epoch = self.epoch;
         held.seed = self.settings.seed.unwrap_or(held.seed);
@@ -419,6 +406,7 @@ impl Gateway {
         let (cut, problems) = self.catalog.own.cut(content, &salts, epoch, now, keys);
         self.problems.extend(problems);
         if cut && let Some(whole) = self.catalog.own.snapshot() {
+            self.has_cut();
             self.keep(Keep::Own(whole));
         }
     }

@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
+
 use causeway_proto::model::{
-    Ack, Frame, Held, Hello, Liveness, Nack, NackReason, ServiceName, SnapshotBegin, SnapshotEnd,
-    TrustBundle, Want,
+    Ack, ClusterSettings, Frame, GatewayAddress, Held, Hello, Liveness, Nack, NackReason,
+    ServiceName, SnapshotBegin, SnapshotEnd, TrustBundle, Want,
 };
 
+mod office;
 mod trust;
 
 use super::*;
@@ -19,18 +22,15 @@ fn settings(cluster: &str) -> Settings {
             session: format!("{cluster}:7443"),
             tunnel: "192.168.0.1".parse().unwrap(),
         },
-        leader: "g0".parse().unwrap(),
+        leader: Some("g0".parse().unwrap()),
         instance: 1,
         random: [7; 32],
-        plain_default: true,
-        plain: BTreeMap::new(),
-        pools: Pools {
-            vips: vec!["241.0.0.0/16".parse().unwrap()],
+        shared: ClusterSettings {
+            plain: true,
             mappings: vec!["242.0.0.0/8".parse().unwrap()],
-            ..Pools::default()
+            pod_prefixes: vec!["10.244.0.0/16".parse().unwrap()],
+            ..ClusterSettings::default()
         },
-        pod_prefixes: vec!["10.244.0.0/16".parse().unwrap()],
-        tunnel_port: 7472,
         seed: None,
     }
 }
@@ -312,6 +312,7 @@ fn after_a_restart_all_is_there_at_once_in_a_higher_epoch() {
         trust: Some(east.gateway.trust().clone()),
         own: catalog.own.snapshot(),
         peers: BTreeMap::from([(id("west"), catalog.peers()[&id("west")].snapshot().unwrap())]),
+        ..Restored::default()
     };
     let before = east.gateway.view().clone();
     let mut again = Host::new("east", &["west"], restored);

@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use causeway_certs::tls::{self, JOIN_EXPORTER};
 use causeway_certs::token::{JoinToken, TokenError};
-use causeway_proto::model::{ClusterId, OfferedService, Preflight, Redeem, Redeemed, ServiceName};
-use causeway_proto::model::{ExportPort, ImportPort, JoinFacts, View};
+use causeway_proto::limits::GATEWAYS_PER_CLUSTER;
+use causeway_proto::model::{
+    ClusterId, ClusterSettings, ExportPort, ImportPort, JoinFacts, OfferedService, Preflight,
+    Redeem, Redeemed, ServiceName, View,
+};
 use causeway_proto::wire::pb::join as pb;
 use tokio::sync::Semaphore;
 use tonic::transport::{Channel, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{NotBelieved, OwnSide, accept, preflight, redeem, request};
 use crate::app::{Core, NotLeader, OwnKeys, wall_clock};
-use crate::config::{Config, Encrypt};
+use crate::config::Config;
 use crate::session::VERSIONS;
 use crate::transport::{DialError, Link, Transport};
 
@@ -55,6 +58,9 @@ pub enum JoinFailed {
     /// No address in the token.
     #[error("the join token names no gateway of {0}; create another once one is configured")]
     NoGateway(ClusterId),
+    /// Only the issuer's leader can do it.
+    #[error("the gateway that answers says: {0}")]
+    Elsewhere(String),
     /// The issuer said no.
     #[error("{0}")]
     Refused(String),
@@ -92,13 +98,26 @@ impl Joining {
     }
 
     fn own_side(&self, peer: &ClusterId) -> Result<OwnSide, NotLeader> {
-        let follows = || NotLeader::Follows(self.config.leader_name().clone());
-        let authority = self.keys.authority.as_ref().ok_or_else(follows)?;
+        let leading = self.core.leading();
+        let authority = self.keys.authority().filter(|_| leading.leads);
+        let authority = authority.ok_or_else(|| leading.not_leader())?;
         Ok(OwnSide {
-            facts: facts(&self.config, &self.core.view(), peer),
-            // Further gateways are in the catalog, which the first session brings.
-            bundle: authority.bundle(vec![self.config.advertise.session.clone()]),
+            facts: facts(&self.config, &leading.shared, &self.core.view(), peer),
+            bundle: authority.bundle(self.gateways(GATEWAYS_PER_CLUSTER)),
         })
+    }
+
+    /// Where gateways of this cluster take sessions and joins: this one first, then others of the catalog.
+    #[must_use]
+    pub fn gateways(&self, most: usize) -> Vec<String> {
+        let own = self.config.advertise.session.clone();
+        let facts = self.core.facts();
+        let others = facts.gateways.iter().filter(|other| **other != own);
+        [own.clone()]
+            .into_iter()
+            .chain(others.cloned())
+            .take(most)
+            .collect()
     }
 
     /// Serves one connection that was accepted with the join's ALPN, until it is over.
@@ -161,10 +180,28 @@ impl Joining {
         own: &OwnSide,
         dry_run: bool,
     ) -> Result<(bool, Preflight), JoinFailed> {
-        let link = dial(transport, token).await?;
-        let done = self.redeem_on(&link, token, own, dry_run).await;
-        link.close("done");
-        done
+        let config = Arc::new(tls::join_client(token)?);
+        let mut last = JoinFailed::NoGateway(token.issuer.clone());
+        for gateway in &token.gateways {
+            let dialled = transport.dial(gateway, Arc::clone(&config)).await;
+            let done = match dialled {
+                Ok(link) => {
+                    let done = self.redeem_on(&link, token, own, dry_run).await;
+                    link.close("done");
+                    done
+                }
+                Err(source) => Err(JoinFailed::Dial {
+                    issuer: token.issuer.clone(),
+                    source,
+                }),
+            };
+            match done {
+                // The leader of the issuer may be another gateway by now.
+                Err(error @ (JoinFailed::Dial { .. } | JoinFailed::Elsewhere(_))) => last = error,
+                decided => return decided,
+            }
+        }
+        Err(last)
     }
 
     async fn redeem_on(
@@ -226,24 +263,6 @@ impl Joining {
     }
 }
 
-/// The first gateway in the token that is there and is who it should be.
-async fn dial(transport: &Transport, token: &JoinToken) -> Result<Link, JoinFailed> {
-    let config = Arc::new(tls::join_client(token)?);
-    let mut last = JoinFailed::NoGateway(token.issuer.clone());
-    for gateway in &token.gateways {
-        match transport.dial(gateway, Arc::clone(&config)).await {
-            Ok(link) => return Ok(link),
-            Err(source) => {
-                last = JoinFailed::Dial {
-                    issuer: token.issuer.clone(),
-                    source,
-                };
-            }
-        }
-    }
-    Err(last)
-}
-
 struct Call<'a> {
     client: pb::join_client::JoinClient<Channel>,
     issuer: &'a ClusterId,
@@ -252,7 +271,10 @@ struct Call<'a> {
 impl Call<'_> {
     async fn redeem(&mut self, request: &Redeem) -> Result<Redeemed, JoinFailed> {
         let reply = self.client.redeem(pb::RedeemRequest::from(request)).await;
-        let reply = reply.map_err(|status| JoinFailed::Refused(status.message().to_owned()))?;
+        let reply = reply.map_err(|status| match status.code() {
+            Code::Unavailable => JoinFailed::Elsewhere(status.message().to_owned()),
+            _ => JoinFailed::Refused(status.message().to_owned()),
+        })?;
         Redeemed::try_from(reply.into_inner())
             .map_err(|e| JoinFailed::Reply(self.issuer.clone(), e.to_string()))
     }
@@ -300,12 +322,12 @@ impl pb::join_server::Join for Joining {
 }
 
 /// What this cluster is, for `peer`.
-fn facts(config: &Config, view: &View, peer: &ClusterId) -> JoinFacts {
+fn facts(config: &Config, shared: &ClusterSettings, view: &View, peer: &ClusterId) -> JoinFacts {
     let nodes = view
         .nodes
         .values()
         .flat_map(|node| node.pod_prefixes.iter());
-    let mut prefixes: Vec<_> = config.pod_prefixes.iter().chain(nodes).copied().collect();
+    let mut prefixes: Vec<_> = shared.pod_prefixes.iter().chain(nodes).copied().collect();
     prefixes.sort();
     prefixes.dedup();
     prefixes.truncate(causeway_proto::limits::PREFIXES_PER_CLUSTER);
@@ -315,7 +337,7 @@ fn facts(config: &Config, view: &View, peer: &ClusterId) -> JoinFacts {
         versions: VERSIONS,
         time: wall_clock(),
         prefixes,
-        plain_allowed: config.encryption_with(peer) == Encrypt::Off,
+        plain_allowed: shared.plain_with(peer),
         services: view
             .exports
             .keys()

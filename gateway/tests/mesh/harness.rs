@@ -44,7 +44,7 @@ state_dir: {dir}/{gateway}
 encryption: off
 {more}"
     );
-    Config::parse(Path::new("test.yaml"), &text).unwrap()
+    Config::parse(Path::new("test.yaml"), &text, |_| None).unwrap()
 }
 
 impl Cluster {

@@ -16,7 +16,8 @@ impl Sim {
         };
         let hosts = u64::try_from(self.hosts.len()).unwrap_or(1);
         let host = usize::try_from(self.rng.below(hosts)).unwrap_or(0);
-        match self.rng.below(20) {
+        let kinds = if self.controllers.is_empty() { 20 } else { 22 };
+        match self.rng.below(kinds) {
             0..10 => {
                 if let Some(truth) = self.truth.get_mut(&a) {
                     truth.change(&mut self.rng);
@@ -41,6 +42,12 @@ impl Sim {
                 self.start(host, lost);
             }
             17 => self.join_or_leave(&a, &b),
+            20 => {
+                if let Some(controller) = self.controllers.get_mut(&a) {
+                    controller.down = !controller.down;
+                }
+            }
+            21 => self.say_again(&a),
             18 => {
                 let by = i64::try_from(self.rng.below(7_200_000)).unwrap_or(0) - 3_600_000;
                 if let Some(host) = self.hosts.get_mut(host) {
@@ -75,6 +82,7 @@ impl Sim {
         self.cut.clear();
         self.dark.clear();
         self.alone.clear();
+        self.controllers.values_mut().for_each(|c| c.down = false);
         for at in 0..self.hosts.len() {
             if self.hosts.get(at).is_some_and(|h| h.gateway.is_none()) {
                 self.start(at, false);

@@ -140,10 +140,9 @@ impl Sim {
     }
 
     fn follow_one(&mut self, follower: usize, leader: usize, (life, of): (u64, u64)) {
-        let leads = |at: usize| self.hosts.get(at).is_some_and(|h| h.name.as_str() == "g0");
         let cut = self.alone.contains(&follower) || self.alone.contains(&leader);
         let there = self.follows.iter().any(|f| f.follower == (follower, life));
-        if leads(follower) || !leads(leader) || cut || there {
+        if !self.led_by(follower, leader) || cut || there {
             return;
         }
         let hello = self.hosts.get(follower).and_then(|h| h.gateway.as_ref());
@@ -168,6 +167,16 @@ impl Sim {
             notice: NOTICE_MS,
             instance,
         });
+    }
+
+    /// Whether one gateway leads, and the other, which does not, knows that.
+    fn led_by(&self, follower: usize, leader: usize) -> bool {
+        let gateway = |at: usize| self.hosts.get(at).and_then(|h| h.gateway.as_ref());
+        let (Some(follower), Some(leader)) = (gateway(follower), gateway(leader)) else {
+            return false;
+        };
+        let named = follower.leader() == Some(&leader.settings().gateway);
+        leader.is_leader() && !follower.is_leader() && named
     }
 
     /// Puts what a gateway wants to send on its way.
@@ -274,7 +283,9 @@ impl Sim {
         let mut follows = std::mem::take(&mut self.follows);
         for follow in &mut follows {
             let ((leader, leads), (follower, lives)) = (follow.leader, follow.follower);
-            let alive = self.life(leader) == Some(leads) && self.life(follower) == Some(lives);
+            let alive = self.life(leader) == Some(leads)
+                && self.life(follower) == Some(lives)
+                && self.led_by(follower, leader);
             let cut = self.alone.contains(&leader) || self.alone.contains(&follower);
             if !alive || cut {
                 follow.stuck.get_or_insert(self.now_ms);

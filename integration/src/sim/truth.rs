@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_gateway::allot::Pools;
 use causeway_proto::model::{
-    Address, Affinity, ClusterId, Endpoint, EndpointPort, EndpointState, Export, ExportPort,
-    Exports, GatewayName, InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Namespace, Node,
-    NodeName, Prefix, Protocol, Publication, ServiceName, Timestamp, Workload,
+    Address, Affinity, ClusterId, ClusterSettings, Endpoint, EndpointPort, EndpointState, Export,
+    ExportPort, Exports, GatewayName, InternalTrafficPolicy, IpFamily, Locality, LossPolicy,
+    Namespace, Node, NodeName, Prefix, Protocol, Publication, ServiceName, Timestamp, Workload,
 };
 
 use super::{Host, Rng, address};
@@ -78,9 +77,9 @@ impl Truth {
         }
     }
 
-    /// A gateway's settings.
+    /// A gateway's settings; `appointed`: its leader is whom the controller says.
     #[must_use]
-    pub fn settings(&self, host: &Host, random: [u8; 32]) -> Option<Settings> {
+    pub fn settings(&self, host: &Host, random: [u8; 32], appointed: bool) -> Option<Settings> {
         let instance = random.iter().take(8);
         Some(Settings {
             cluster: host.cluster.clone(),
@@ -88,20 +87,24 @@ impl Truth {
             gateway: host.name.clone(),
             node: node_of(&host.name)?,
             address: address(self.number, &host.name)?,
-            leader: parsed("g0")?,
+            leader: if appointed { None } else { parsed("g0") },
             instance: instance.fold(0, |sum, b| (sum << 8) | u64::from(*b)),
             random,
-            plain_default: self.plain,
-            plain: BTreeMap::new(),
-            pools: Pools {
-                vips: self.vips.clone(),
-                mappings: parsed("242.0.0.0/7").into_iter().collect(),
-                ..Pools::default()
-            },
-            pod_prefixes: parsed("10.244.0.0/16").into_iter().collect(),
-            tunnel_port: 7472,
+            shared: self.shared(),
             seed: None,
         })
+    }
+
+    /// What holds on every gateway alike.
+    #[must_use]
+    pub fn shared(&self) -> ClusterSettings {
+        ClusterSettings {
+            plain: self.plain,
+            vips: self.vips.clone(),
+            mappings: parsed("242.0.0.0/7").into_iter().collect(),
+            pod_prefixes: parsed("10.244.0.0/16").into_iter().collect(),
+            ..ClusterSettings::default()
+        }
     }
 
     /// One change, drawn.

@@ -146,7 +146,7 @@ impl Bed {
     async fn start(&self, role: &str, holding: Option<&Holding>) -> Result<Member, String> {
         let role = Role::parse(role).unwrap();
         let dir = self.state_dir();
-        let member = member_by_token(&dir, &role, &self.by, now(), PATIENCE, holding).await;
+        let member = member_by_token(&dir, &role, &self.by, None, now(), PATIENCE, holding).await;
         member.map_err(|e| causes(&e))
     }
 }
@@ -174,7 +174,7 @@ async fn waits_for_the_pin_and_takes_no_other_server() {
     std::fs::remove_file(&bed.by.ca_file).unwrap();
     let role = Role::parse("agent/w1").unwrap();
     let dir = bed.state_dir();
-    let starting = member_by_token(&dir, &role, &bed.by, now(), PATIENCE, None);
+    let starting = member_by_token(&dir, &role, &bed.by, None, now(), PATIENCE, None);
     tokio::pin!(starting);
     tokio::select! {
         started = &mut starting => panic!("without a pin: {started:?}"),
@@ -228,11 +228,21 @@ async fn a_new_authority_is_taken_with_the_leaf() {
     let (old, new) = (member.home().roots().unwrap(), authority());
     let root = new.certificate().to_vec();
     bed.told(|t| t.authority = Some(new));
-    enrol_again(&member, &bed.by, PATIENCE, None).await.unwrap();
+    enrol_again(&member, &bed.by, None, PATIENCE, None)
+        .await
+        .unwrap();
     assert_ne!(old, std::slice::from_ref(&root));
     assert_eq!(member.home().roots().unwrap(), [root]);
     let again = Member::load(&bed.state_dir()).unwrap().unwrap();
     assert_eq!(again.home(), member.home());
+
+    let south = "south".parse().unwrap();
+    let e = enrol_again(&member, &bed.by, Some(&south), PATIENCE, None).await;
+    let e = causes(&e.unwrap_err());
+    assert!(
+        e.ends_with("is that of cluster east.example, and this process is configured for south"),
+        "{e}"
+    );
 }
 
 #[tokio::test]

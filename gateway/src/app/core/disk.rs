@@ -1,10 +1,11 @@
-//! Shell: what outlives the process. Names in the state file: `allocations`, `trust`, `publication`, `own`,
+//! Shell: what outlives the process. Names in the state file: `allocations`, `trust`, `publication`, `own`, `appointment`,
 //! `peer/ID`. State from the disk counts as synced, with its age.
 
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    Allocations, CatalogDelta, ClusterId, Problem, ProblemKind, Publication, TrustState,
+    Allocations, Appointment, CatalogDelta, ClusterId, Problem, ProblemKind, Publication,
+    TrustState,
 };
 use causeway_proto::wire::{Encoded, pb};
 use prost::Message as _;
@@ -49,7 +50,7 @@ where
 }
 
 /// What was kept.
-pub(super) fn load(store: &Store) -> Result<Restored, anyhow::Error> {
+pub fn load(store: &Store) -> Result<Restored, anyhow::Error> {
     let all = store.load()?;
     let bytes = |name: &str| all.get(name).map(Vec::as_slice);
     let publication = bytes("publication").map(Publication::from_bytes);
@@ -58,6 +59,9 @@ pub(super) fn load(store: &Store) -> Result<Restored, anyhow::Error> {
         allocations: whole::<Allocations>("allocations", bytes("allocations"))?,
         publication: publication.and_then(|read| told("publication", read)),
         own: bytes("own").and_then(|b| catalog("own", b)),
+        appointment: bytes("appointment")
+            .map(Appointment::from_bytes)
+            .and_then(|read| told("appointment", read)),
         ..Restored::default()
     };
     for (name, bytes) in &all {
@@ -88,6 +92,9 @@ impl Driver {
             Keep::Trust(trust) => {
                 urgent("trust", trust.to_bytes());
                 self.keys.trust_is(&trust);
+            }
+            Keep::Appointment(word) => {
+                urgent("appointment", word.to_bytes());
             }
             Keep::Own(whole) => {
                 self.lazy
@@ -130,7 +137,7 @@ impl Driver {
         let gateway = &self.gateway;
         let shared = |(version, _): &mut (u64, _)| gateway.trust_is_shared(*version);
         for (_, answer) in self.trusters.extract_if(.., shared) {
-            answer();
+            answer(Ok(()));
         }
         for done in self.followed.drain(..) {
             let _ = done.send(true);

@@ -36,6 +36,7 @@ impl Driver {
             let reports = reports.map(|(node, (report, _))| (node.clone(), report.clone()));
             self.reports = Arc::new(reports.collect());
         }
+        update(&self.shown.leading, self.leading());
         update(&self.shown.targets, self.targets(now));
         update(&self.shown.facts, self.facts());
     }
@@ -61,9 +62,10 @@ impl Driver {
         let frozen = self.gateway.view().frozen_since.is_some();
         status::Facts {
             started: self.started,
-            leader: (!frozen).then(|| self.config.leader_name().clone()),
+            leader: self.gateway.leader().filter(|_| !frozen).cloned(),
             epoch: self.gateway.epoch(),
             revision: self.gateway.catalog().own.held().map(|h| h.revision),
+            gateways: self.gateway.session_addresses(),
             certificate_expires: self.keys.tls.leaf.validity().map(|v| v.not_after),
             ca_expires: self.keys.ca_expires(),
             peers: peers.collect(),

@@ -1,0 +1,131 @@
+//! Shell: the next certificate of this gateway, whenever it is time, and a look whether the controller still knows this
+//! cluster.
+
+use std::time::Duration;
+
+use causeway_certs::ca::CaError;
+use causeway_certs::dial::{self, ByToken, GatewayAt, Means, causes};
+use causeway_certs::enrolment::{EnrolError, Issued, Member};
+use causeway_certs::grant::{RENEW_RETRY_MS, renew_in};
+use causeway_certs::name::Role;
+
+use super::OwnKeys;
+use crate::app::PATIENCE;
+use crate::app::clock::{random_u64, wall_clock};
+use crate::app::handle::{Core, Input};
+use crate::config::Leadership;
+
+/// How often the controller is asked for a certificate while it does not come by itself: it may have lost its store, and
+/// then knows neither us nor our CA.
+pub(super) const ENROL_AGAIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether there is anything to do.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl OwnKeys {
+    /// Renews the leaf whenever it is time, for ever.
+    pub async fn renew(&self, core: &Core) {
+        let jitter = random_u64();
+        match (
+            &self.config.leadership,
+            &self.member,
+            &self.config.enrolment,
+        ) {
+            (Leadership::Other(_, leader), Some(member), _) => {
+                let leader = std::slice::from_ref(leader);
+                dial::keep(member, leader, None, PATIENCE, jitter, wall_clock).await;
+            }
+            (Leadership::Controller, Some(member), Some(Means::Token(by))) => {
+                self.renew_appointed(core, member, by, jitter).await;
+            }
+            _ => self.renew_own(jitter).await,
+        }
+    }
+
+    /// The leader for good issues its leaf itself.
+    async fn renew_own(&self, jitter: u64) {
+        loop {
+            let window = self.tls.leaf.validity();
+            let wait = window.map_or(0, |window| renew_in(window, jitter, wall_clock()));
+            if wait > 0 {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                continue;
+            }
+            match self.issue() {
+                Ok(()) => tracing::info!("certificate renewed"),
+                Err(error) => {
+                    tracing::warn!(%error, "certificate not renewed");
+                    tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
+                }
+            }
+        }
+    }
+
+    fn issue(&self) -> Result<(), CaError> {
+        if let Some(authority) = self.authority() {
+            let role = Role::Gateway(self.config.name.clone());
+            let leaf = authority.own_leaf(role, wall_clock())?;
+            self.tls.leaf.replace(&leaf)?;
+        }
+        Ok(())
+    }
+
+    async fn renew_appointed(&self, core: &Core, member: &Member, by: &ByToken, jitter: u64) {
+        // Asked at each start, whatever is on the disk: that is how a controller without a store learns of us.
+        self.enrol_again(core, member, by).await;
+        let mut waited = Duration::ZERO;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let lost = core.leading().controllers == 0;
+            waited = if lost { waited + LOOK } else { Duration::ZERO };
+            if member.renew_in(jitter, wall_clock()) == 0 {
+                let renewed = self.renew_anywhere(core, member, by).await;
+                match renewed {
+                    Ok(()) => tracing::info!("certificate renewed"),
+                    Err(error) => {
+                        tracing::warn!(error = causes(&error), "certificate not renewed");
+                        tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
+                    }
+                }
+            } else if waited >= ENROL_AGAIN {
+                waited = Duration::ZERO;
+                self.enrol_again(core, member, by).await;
+            }
+        }
+    }
+
+    async fn enrol_again(&self, core: &Core, member: &Member, by: &ByToken) {
+        let Some(mut holding) = core.ask(Input::Holding).await else {
+            return;
+        };
+        holding.state.authority = self.authority().map(|a| a.material().clone());
+        let cluster = Some(&self.config.cluster);
+        let asked = dial::enrol_again(member, by, cluster, PATIENCE, Some(&holding)).await;
+        if let Err(error) = asked {
+            tracing::debug!(
+                error = causes(&error),
+                "the controller gives no certificate"
+            );
+        }
+    }
+
+    /// By the CA that is here, by the leader, or by the token.
+    async fn renew_anywhere(
+        &self,
+        core: &Core,
+        member: &Member,
+        by: &ByToken,
+    ) -> Result<(), EnrolError> {
+        if let Some(authority) = self.authority() {
+            let name = member.home().name()?;
+            let issue = async |csr: Vec<u8>| {
+                Ok(Issued {
+                    chain: authority.issue(&csr, &name, wall_clock())?,
+                    authorities: vec![authority.certificate().to_vec()],
+                })
+            };
+            return member.renew(issue).await;
+        }
+        let leader = core.leading().address.clone().map(GatewayAt::Tcp);
+        dial::renew_or_enrol(member, leader.as_slice(), Some(by), PATIENCE).await
+    }
+}
