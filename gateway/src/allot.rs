@@ -5,6 +5,7 @@
 mod identity;
 mod ledger;
 mod mapping;
+mod node;
 mod ring;
 mod vip;
 
@@ -20,6 +21,7 @@ use causeway_proto::model::{
 
 pub use identity::of as identity_of;
 pub use ledger::{Holder, Ledger};
+pub use node::range as node_range;
 pub use ring::{SIZE_CLASSES, size_class};
 
 /// How long a VIP, an identity number, a peer's number or mapping rests before somebody else gets it: flows and
@@ -66,6 +68,7 @@ pub fn allot(
     let mut next = held.clone();
     let mut problems = Vec::new();
     vip::allot(&mut next, exports, peers, pools, now, &mut problems);
+    node::allot(&mut next, exports, pools, now, &mut problems);
     mapping::allot(&mut next, peers, pools, now, &mut problems);
     identity::allot(&mut next, exports, now, &mut problems);
     ring::allot(&mut next, exports, &mut problems);

@@ -97,6 +97,7 @@ pub fn merge(known: &Known<'_>, now: Now) -> View {
         conflicts,
         peers,
         nodes: exports.nodes.clone(),
+        node_addresses: own::node_addresses(exports, known.allocations),
         gateways: known.gateways.clone(),
         namespaces: exports.namespaces.keys().cloned().collect(),
         workloads: own::workloads(exports, known.allocations),

@@ -52,14 +52,14 @@ pub(super) fn allot(
             kind: ProblemKind::LimitReached,
             subject: "identities".to_owned(),
             message: format!(
-                "all 65535 numbers are taken or rest; {missing} identities count as unknown: list fewer labels"
+                "all 65534 numbers are taken or rest; {missing} identities count as unknown: list fewer labels"
             ),
         });
     }
 }
 
 fn free(next: &Allocations, identity: &Identity) -> Option<IdentityNumber> {
-    let all = u64::from(u16::MAX);
+    let all = u64::from(IdentityNumber::MAX);
     if u64::try_from(next.identities.len()).is_ok_and(|n| n >= all) {
         return None;
     }

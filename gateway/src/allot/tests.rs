@@ -103,13 +103,42 @@ fn a_full_pool_is_named_and_the_rest_goes_on() {
     assert_eq!(next.rings.len(), 2);
     assert_eq!(next.peers.len(), 1);
     assert!(next.peers[&id("b")].value.mappings.is_empty());
-    assert_eq!(problems.len(), 2);
+    assert_eq!(problems.len(), 3);
     assert!(problems.iter().all(|p| p.kind == ProblemKind::PoolFull));
     assert!(
         told[0].contains("no address left for shop/c, shop/d"),
         "{told:?}"
     );
-    assert!(told[1].contains("10.244.0.0/16 of peer b"), "{told:?}");
+    assert!(told[1].contains("no address left for 1 nodes"), "{told:?}");
+    assert!(told[2].contains("10.244.0.0/16 of peer b"), "{told:?}");
+}
+
+/// Nodes have the end of the pool to themselves: one prefix, of which peers need to know.
+#[test]
+fn each_node_gets_an_address_that_stays_and_rests() {
+    let mut two = exports(&[("shop/cart", export(&["http:80/TCP"], &[1]))]);
+    two.nodes.insert("n1".parse().unwrap(), Default::default());
+    let range = node_range(&pools().vips).unwrap();
+    assert_eq!(range.to_string(), "241.0.0.224/27");
+    let first = step(&two, &Peers::new(), &Allocations::default(), 0);
+    assert_eq!(first.nodes.len(), 2);
+    assert!(first.nodes.values().all(|n| range.contains(n.value)));
+    assert!(first.vips.values().all(|vip| !range.contains(vip.value)));
+    assert_eq!(step(&two, &Peers::new(), &first, 1), first);
+    let n1 = "n1".parse().unwrap();
+    two.nodes.remove(&n1);
+    let freed = step(&two, &Peers::new(), &first, 2);
+    let gone = &freed.nodes[&n1];
+    assert_eq!(
+        (gone.value, gone.freed),
+        (first.nodes[&n1].value, Some(Timestamp(2)))
+    );
+    assert_eq!(
+        step(&two, &Peers::new(), &freed, 2 + REST_MS).nodes.len(),
+        1
+    );
+    // What is longer has no room to spare.
+    assert_eq!(node_range(&[prefix("241.0.0.0/26")]), None);
 }
 
 /// What was freed by a clock that was ahead would else rest until that time has come.

@@ -7,7 +7,7 @@ use causeway_proto::model::{
     Timestamp,
 };
 
-use super::{PeerWants, Pools, rested, start};
+use super::{PeerWants, Pools, node_range, rested, start};
 
 pub(super) fn allot(
     next: &mut Allocations,
@@ -37,11 +37,12 @@ pub(super) fn allot(
         .retain(|_, vip| pools.vips.iter().any(|p| p.contains(vip.value)));
     let mut taken: BTreeSet<Address> = next.vips.values().map(|vip| vip.value).collect();
     let mut missing = Vec::new();
+    let nodes = node_range(&pools.vips);
     for name in exports.services.keys().chain(imported) {
         if next.vips.contains_key(name) {
             continue;
         }
-        match free(&pools.vips, &taken, name) {
+        match free(&pools.vips, nodes, &taken, name) {
             Some(value) => {
                 taken.insert(value);
                 let vip = Allotted { value, freed: None };
@@ -55,11 +56,22 @@ pub(super) fn allot(
     }
 }
 
-/// A usable address of the pools that nobody has. The first and the last of a prefix are left out.
-fn free(pools: &[Prefix], taken: &BTreeSet<Address>, name: &ServiceName) -> Option<Address> {
+/// A usable address of the pools that nobody has. The first and the last of a prefix are left out, and what is
+/// for nodes.
+fn free(
+    pools: &[Prefix],
+    nodes: Option<Prefix>,
+    taken: &BTreeSet<Address>,
+    name: &ServiceName,
+) -> Option<Address> {
     pools.iter().find_map(|pool| {
-        let usable = u64::try_from(pool.size().saturating_sub(2)).unwrap_or(u64::MAX);
-        let last = pool.nth(pool.size().saturating_sub(1))?;
+        let for_nodes = nodes.filter(|n| pool.contains(n.base()));
+        // It is the end of its pool.
+        let size = pool
+            .size()
+            .saturating_sub(for_nodes.map_or(0, |n| n.size()));
+        let usable = u64::try_from(size.saturating_sub(2)).unwrap_or(u64::MAX);
+        let last = pool.nth(size.saturating_sub(1))?;
         let here = taken.range(pool.base()..=last).count();
         if u64::try_from(here).is_ok_and(|here| here >= usable) {
             return None;

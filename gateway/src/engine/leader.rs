@@ -329,7 +329,17 @@ impl Gateway {
             others.any(|o| o.bits() < p.bits() && o.contains(p.base()))
         };
         let outermost = all.iter().filter(|p| !inside(p)).copied();
-        outermost.take(PREFIXES_PER_CLUSTER).collect()
+        let nodes = allot::node_range(&self.settings.pools.vips).filter(|_| self.has_nodes());
+        nodes
+            .into_iter()
+            .chain(outermost)
+            .take(PREFIXES_PER_CLUSTER)
+            .collect()
+    }
+
+    fn has_nodes(&self) -> bool {
+        let published = self.publication.as_ref();
+        published.is_some_and(|p| !p.exports.nodes.is_empty())
     }
 
     fn wants(&self) -> BTreeMap<ClusterId, PeerWants> {
@@ -365,6 +375,7 @@ impl Gateway {
         // Before the controller has spoken nothing of services and workloads is freed.
         if self.publication.is_none() {
             next.vips.clone_from(&held.vips);
+            next.nodes.clone_from(&held.nodes);
             next.identities.clone_from(&held.identities);
             next.rings.clone_from(&held.rings);
             next.salts.clone_from(&held.salts);

@@ -54,6 +54,16 @@ fn headless(export: &Export) -> Vec<OwnHeadless> {
     found
 }
 
+pub(super) fn node_addresses(
+    exports: &Exports,
+    allocations: &Allocations,
+) -> BTreeMap<NodeName, Address> {
+    let held = allocations.nodes.iter();
+    held.filter(|(node, _)| exports.nodes.contains_key(node))
+        .map(|(node, held)| (node.clone(), held.value))
+        .collect()
+}
+
 pub(super) fn workloads(
     exports: &Exports,
     allocations: &Allocations,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, BackendPort, ClusterId, Identity, IdentityNumber, Mapping, PartKey, PeerNumber,
-    Protocol, ServiceName, Timestamp,
+    Address, BackendPort, ClusterId, Identity, IdentityNumber, Mapping, NodeName, PartKey,
+    PeerNumber, Protocol, ServiceName, Timestamp,
 };
 
 /// Every number that leaves a process. Sticky: what stays keeps its number, what is freed rests before reuse.
@@ -18,6 +18,8 @@ pub struct Allocations {
     pub version: u64,
     /// Addresses of services, exported and imported.
     pub vips: BTreeMap<ServiceName, Allotted<Address>>,
+    /// Addresses of nodes: by these their own processes are clients of the clusterset.
+    pub nodes: BTreeMap<NodeName, Allotted<Address>>,
     /// Numbers and mappings of peers.
     pub peers: BTreeMap<ClusterId, Allotted<PeerAllotment>>,
     /// Own pods as seen by own pods behind a VIP.

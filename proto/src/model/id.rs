@@ -304,6 +304,10 @@ pub struct IdentityNumber(pub u16);
 impl IdentityNumber {
     /// Nobody that the leader knows.
     pub const UNKNOWN: Self = Self(0);
+    /// Processes of a node itself; in every cluster.
+    pub const HOST: Self = Self(u16::MAX);
+    /// The greatest that a workload gets.
+    pub const MAX: u16 = u16::MAX - 1;
 }
 
 impl fmt::Display for IdentityNumber {

@@ -41,6 +41,8 @@ pub struct View {
     pub peers: BTreeMap<ClusterId, PeerView>,
     /// This cluster's nodes.
     pub nodes: BTreeMap<NodeName, Node>,
+    /// Addresses of the nodes' own processes, from the VIP pool.
+    pub node_addresses: BTreeMap<NodeName, Address>,
     /// Nodes that run a gateway, with the gateway's name.
     pub gateways: BTreeMap<GatewayName, NodeName>,
     /// Namespaces that exist here.
@@ -82,6 +84,7 @@ impl View {
             conflicts: BTreeMap::new(),
             peers: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            node_addresses: BTreeMap::new(),
             gateways: BTreeMap::new(),
             namespaces: BTreeSet::new(),
             workloads: BTreeMap::new(),

@@ -10,8 +10,8 @@ use super::pb::model as pb;
 use crate::limits;
 use crate::model::{
     Address, Allocations, Allotted, BackendPort, ClusterId, Digest, Identity, IdentityNumber,
-    IssuedEnrolment, IssuedToken, PartKey, PeerAllotment, Protocol, ServiceName, Timestamp,
-    TrustBundle, TrustState,
+    IssuedEnrolment, IssuedToken, NodeName, PartKey, PeerAllotment, Protocol, ServiceName,
+    Timestamp, TrustBundle, TrustState,
 };
 
 impl From<&Allocations> for pb::Allocations {
@@ -20,6 +20,7 @@ impl From<&Allocations> for pb::Allocations {
             epoch: a.epoch,
             version: a.version,
             vips: a.vips.iter().map(Into::into).collect(),
+            nodes: a.nodes.iter().map(Into::into).collect(),
             peers: a.peers.iter().map(Into::into).collect(),
             self_map: a.self_map.iter().map(Into::into).collect(),
             identities: a.identities.iter().map(Into::into).collect(),
@@ -38,6 +39,7 @@ impl TryFrom<pb::Allocations> for Allocations {
             epoch: a.epoch,
             version: a.version,
             vips: map("vips", limits::IMPORTS, a.vips, TryFrom::try_from)?,
+            nodes: map("nodes", limits::NODE_ADDRESSES, a.nodes, TryFrom::try_from)?,
             peers: map("peers", limits::PEERS, a.peers, TryFrom::try_from)?,
             self_map: list("self_map", limits::PREFIXES_PER_CLUSTER, a.self_map, each)?,
             identities: map(
@@ -75,6 +77,24 @@ impl TryFrom<pb::AllottedVip> for (ServiceName, Allotted<Address>) {
     fn try_from(a: pb::AllottedVip) -> Read<Self> {
         let vip = one("vip", a.vip, address)?;
         Ok((one("service", a.service, name)?, freed(vip, a.freed_ms)))
+    }
+}
+
+impl From<(&NodeName, &Allotted<Address>)> for pb::AllottedNode {
+    fn from((node, a): (&NodeName, &Allotted<Address>)) -> Self {
+        Self {
+            node: node.to_string(),
+            address: a.value.bytes().to_vec(),
+            freed_ms: a.freed.map(|t| t.0),
+        }
+    }
+}
+
+impl TryFrom<pb::AllottedNode> for (NodeName, Allotted<Address>) {
+    type Error = InvalidWire;
+    fn try_from(a: pb::AllottedNode) -> Read<Self> {
+        let own = one("address", a.address, address)?;
+        Ok((one("node", a.node, name)?, freed(own, a.freed_ms)))
     }
 }
 

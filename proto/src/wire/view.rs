@@ -24,6 +24,7 @@ impl From<&View> for pb::View {
             conflicts: v.conflicts.iter().map(Into::into).collect(),
             peers: v.peers.iter().map(Into::into).collect(),
             nodes: v.nodes.iter().map(Into::into).collect(),
+            node_addresses: v.node_addresses.iter().map(Into::into).collect(),
             gateways: v.gateways.iter().map(Into::into).collect(),
             namespaces: texts(&v.namespaces),
             workloads: v.workloads.iter().map(Into::into).collect(),
@@ -62,6 +63,12 @@ impl TryFrom<pb::View> for View {
                 v.nodes,
                 TryFrom::try_from,
             )?,
+            node_addresses: map(
+                "node_addresses",
+                limits::NODES_PER_CLUSTER,
+                v.node_addresses,
+                TryFrom::try_from,
+            )?,
             gateways: map("gateways", limits::GATEWAYS_PER_CLUSTER, v.gateways, each)?,
             namespaces: set("namespaces", limits::PARTS, v.namespaces, name)?,
             workloads: map(
@@ -86,6 +93,25 @@ impl TryFrom<pb::View> for View {
             problems: list("problems", many, v.problems, TryFrom::try_from)?,
             conditions: list("conditions", many, v.conditions, TryFrom::try_from)?,
         })
+    }
+}
+
+impl From<(&NodeName, &Address)> for pb::NodeAddress {
+    fn from((node, address): (&NodeName, &Address)) -> Self {
+        Self {
+            node: node.to_string(),
+            address: address.bytes().to_vec(),
+        }
+    }
+}
+
+impl TryFrom<pb::NodeAddress> for (NodeName, Address) {
+    type Error = InvalidWire;
+    fn try_from(n: pb::NodeAddress) -> Read<Self> {
+        Ok((
+            one("node", n.node, name)?,
+            one("address", n.address, address)?,
+        ))
     }
 }
 

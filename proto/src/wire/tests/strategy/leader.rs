@@ -24,13 +24,15 @@ pub(in crate::wire::tests) fn allocations() -> impl Strategy<Value = Allocations
         btree_map(identity_number(), allotted(identity()), 0..3),
         btree_map(service(), backend_ports(), 0..3),
         btree_map(part_key(), any::<[u8; 16]>(), 0..3),
+        btree_map(node_name(), allotted(address()), 0..3),
     )
         .prop_map(
-            |((epoch, version, seed), vips, peers, self_map, identities, rings, salts)| {
+            |((epoch, version, seed), vips, peers, self_map, identities, rings, salts, nodes)| {
                 Allocations {
                     epoch,
                     version,
                     vips,
+                    nodes,
                     peers,
                     self_map,
                     identities,

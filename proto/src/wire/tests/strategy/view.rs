@@ -242,6 +242,7 @@ pub(in crate::wire::tests) fn view_with(n: usize) -> impl Strategy<Value = View>
         btree_map(gateway_name(), node_name(), n..3),
         btree_map(address(), (identity_number(), maybe(node_name())), n..3),
         btree_map(identity_number(), identity(), n..3),
+        btree_map(node_name(), address(), n..3),
     );
     let lists = (
         btree_set(namespace(), 0..3),
@@ -270,6 +271,7 @@ pub(in crate::wire::tests) fn view_with(n: usize) -> impl Strategy<Value = View>
         conflicts: m.2,
         peers: m.3,
         nodes: m.4,
+        node_addresses: m.8,
         gateways: m.5,
         namespaces: l.0,
         workloads: m.6,

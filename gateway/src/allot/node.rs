@@ -1,0 +1,86 @@
+//! Pure: one address for each node, from the end of the VIP pool: by it the node's own processes are clients.
+//! Together they are one prefix, so that peers need one mapping for all of them.
+
+use std::collections::BTreeSet;
+
+use causeway_proto::model::{
+    Address, Allocations, Allotted, Exports, Prefix, Problem, ProblemKind, Timestamp,
+};
+
+use super::{Pools, rested, start};
+
+/// The part of the pool that is for nodes, as a power of two: an eighth, 8,190 nodes of a /16.
+const SHARE: u8 = 3;
+/// A pool of fewer bits than this leaves no room for nodes.
+const LONGEST: u8 = 32 - 4 - SHARE;
+
+/// The prefix that holds the addresses of nodes: the end of the first IPv4 prefix of VIPs.
+#[must_use]
+pub fn range(vips: &[Prefix]) -> Option<Prefix> {
+    let pool = vips.iter().find(|p| p.base().is_v4())?;
+    if pool.family_len() > LONGEST {
+        return None;
+    }
+    let bits = pool.bits().checked_add(SHARE)?;
+    let size = pool.size() >> SHARE;
+    let base = pool.nth(pool.size().checked_sub(size)?)?;
+    Prefix::new(base, bits).ok()
+}
+
+pub(super) fn allot(
+    next: &mut Allocations,
+    exports: &Exports,
+    pools: &Pools,
+    now: Timestamp,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, held) in &mut next.nodes {
+        held.freed = match (exports.nodes.contains_key(name), held.freed) {
+            (true, _) => None,
+            (false, None) => Some(now),
+            // By a clock that has gone back since: its rest begins now.
+            (false, Some(since)) => Some(since.min(now)),
+        };
+    }
+    let range = range(&pools.vips);
+    next.nodes.retain(|_, held| {
+        !rested(held.freed, now) && range.is_some_and(|range| range.contains(held.value))
+    });
+    // Before there was a range for nodes, services had addresses of it.
+    let vips = next.vips.values().map(|vip| vip.value);
+    let mut taken: BTreeSet<Address> = next.nodes.values().map(|n| n.value).chain(vips).collect();
+    let mut missing = 0_usize;
+    for name in exports.nodes.keys() {
+        if next.nodes.contains_key(name) {
+            continue;
+        }
+        match range.and_then(|range| free(range, &taken, name.as_str())) {
+            Some(value) => {
+                taken.insert(value);
+                let address = Allotted { value, freed: None };
+                next.nodes.insert(name.clone(), address);
+            }
+            None => missing = missing.saturating_add(1),
+        }
+    }
+    if missing > 0 {
+        problems.push(Problem {
+            kind: ProblemKind::PoolFull,
+            subject: "VIP pool".to_owned(),
+            message: format!(
+                "no address left for {missing} nodes, whose own processes cannot be clients: give the pool a shorter prefix around its own"
+            ),
+        });
+    }
+}
+
+/// The last address is left out, as some tools take it for a broadcast.
+fn free(range: Prefix, taken: &BTreeSet<Address>, node: &str) -> Option<Address> {
+    let usable = u64::try_from(range.size().saturating_sub(1)).unwrap_or(u64::MAX);
+    let first = start(&format!("node {node}"), usable);
+    (0..usable).find_map(|step| {
+        let n = first.checked_add(step)?.checked_rem(usable)?;
+        let address = range.nth(u128::from(n))?;
+        (!taken.contains(&address)).then_some(address)
+    })
+}
