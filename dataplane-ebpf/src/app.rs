@@ -1,10 +1,12 @@
 //! Shell: the agent's one task: Views and ports come in, maps and hooks follow, once a second a report
 //! goes out.
 
+mod devices;
+mod hooks;
 mod report;
 mod source;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,26 +14,23 @@ use std::time::Duration;
 use anyhow::Context;
 use causeway_certs::dial::causes;
 use causeway_proto::model::{
-    Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
+    Address, NodeName, Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::breaks::Breaks;
-use crate::compile::{Held, NodeFacts, compile, same_maps};
+use crate::compile::{Held, NodeFacts, compile, is_pod_side, same_maps};
 use crate::config::Config;
 use crate::diff::diff;
 use crate::execute::execute;
 use crate::image::{Entry, MapImage, MapOp};
 use crate::kernel::{Hook, Kernel};
-use crate::ports::{Host, Ports, Seen, TUNNEL};
+use crate::ports::{Asked, Host, Ports, Seen, Uplink, Wanted};
 use crate::probe::Prober;
 
 /// How often counters are read, reports and probes sent, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
-/// The MTU of an uplink that netlink has not told yet.
-const MTU: u16 = 1500;
-
 /// Ticks between counts of flows when they are many: a count is a call for each.
 const FLOWS_EACH: u64 = 10;
 /// Few enough to be counted each time.
@@ -42,6 +41,10 @@ const FEW_FLOWS: u64 = 1000;
 pub struct Start {
     /// The configuration.
     pub config: Config,
+    /// This node.
+    pub node: NodeName,
+    /// Its address for tunnel packets; `None`: the uplink's.
+    pub outer: Option<Address>,
     /// The eBPF object.
     pub object: PathBuf,
     /// Views come from this file, not from a gateway.
@@ -80,6 +83,7 @@ struct Agent {
     held: Held,
     services: BTreeMap<u32, ServiceName>,
     tunnel: Option<(u32, u16)>,
+    own: Option<devices::Own>,
     /// Nothing before the first look: a step without ports would take them all away.
     seen: Option<Seen>,
     hooked: BTreeMap<(Hook, u32), String>,
@@ -107,17 +111,23 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
         let held_back = ports.host().hold_back(&config.pools).await;
         held_back.context("routes that keep the pools off the underlay")?;
     }
+    let wanted = Wanted {
+        ports: config.ports.clone(),
+        uplink: Asked {
+            device: config.uplink.clone(),
+            address: start.outer,
+        },
+    };
     let kernel = Kernel::load(&start.object, &config.pin_dir).with_context(|| hint(&config))?;
     let image = kernel.image().context("maps left by an earlier start")?;
-    tracing::info!(node = %config.node, frontends = image.frontends.len(), "programs loaded");
+    tracing::info!(node = %start.node, frontends = image.frontends.len(), "programs loaded");
     let host = ports.host();
     let (tell_ports, mut seen) = watch::channel(None);
-    let (rule, uplink) = (config.ports.clone(), config.uplink.clone());
-    tokio::spawn(ports.follow(rule, uplink, tell_ports));
+    tokio::spawn(ports.follow(wanted, tell_ports));
     let (tell_views, mut views) = watch::channel(None);
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports).context("the node's name")?;
-    let mut prober = Prober::new(config.outer_address);
+    let mut prober = Prober::default();
     let mut agent = Agent::new(start, kernel, host, image);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -129,13 +139,14 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                 changed.context("the source of Views ended")?;
                 let view = views.borrow_and_update().clone();
                 agent.take(view);
+                agent.hook();
                 agent.step().await;
                 agent.tell_programmed(&tell_report);
             }
             changed = seen.changed() => {
                 changed.context("nobody follows ports any more")?;
                 agent.seen = seen.borrow_and_update().clone();
-                agent.miss_tunnel();
+                agent.miss_devices().await;
                 agent.hook();
                 agent.step().await;
             }
@@ -145,8 +156,8 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                     agent.step().await;
                 }
                 agent.tell(&tell_report);
-                if let Some(view) = &agent.view {
-                    prober.send(view, &config.node).await;
+                if let (Some(view), Some(uplink)) = (&agent.view, agent.uplink()) {
+                    prober.send(view, &agent.start.node, uplink.address).await;
                 }
             }
             _ = terminate.recv() => break,
@@ -176,6 +187,7 @@ impl Agent {
             held: Held::from_image(image),
             services: BTreeMap::new(),
             tunnel: None,
+            own: None,
             seen: None,
             hooked: BTreeMap::new(),
             view: None,
@@ -198,34 +210,17 @@ impl Agent {
         self.view = Some(view);
     }
 
-    /// A tunnel device that somebody took away is made again.
-    fn miss_tunnel(&mut self) {
-        let there = self.seen.as_ref().and_then(|seen| seen.tunnel);
-        if self.tunnel.is_some_and(|(index, _)| there != Some(index)) {
-            self.tunnel = None;
-        }
-    }
-
     /// Brings the kernel to where the newest View and the ports want it.
     async fn step(&mut self) {
         let (Some(view), Some(seen)) = (self.view.clone(), self.seen.clone()) else {
             return;
         };
-        if self.tunnel.map(|(_, port)| port) != Some(view.tunnel_port) {
-            let made = self.host.tunnel(view.tunnel_port).await;
-            match made {
-                Ok(index) => {
-                    self.tunnel = Some((index, view.tunnel_port));
-                    self.hook();
-                }
-                Err(error) => return self.fail("tunnel device", &error),
-            }
-            self.failures.remove("tunnel device");
+        if self.devices(&view).await.is_err() {
+            return;
         }
-        if !self.start.breaks.routes {
-            self.hold_back(&view).await;
-        }
-        let facts = self.facts(seen);
+        let Some(facts) = self.facts(&view, seen) else {
+            return;
+        };
         let in_force =
             |(old, with): &(Arc<View>, NodeFacts)| same_maps(old, &view) && *with == facts;
         if self.failures.is_empty() && self.in_force.as_ref().is_some_and(in_force) {
@@ -256,77 +251,35 @@ impl Agent {
         }
     }
 
-    /// The View's pools, where the configuration did not name them.
-    async fn hold_back(&mut self, view: &View) {
-        let known = &self.held_back;
-        let pools = view.vip_pool.iter().chain(&view.mapping_pool);
-        let new: Vec<Prefix> = pools
-            .filter(|p| {
-                !known
-                    .iter()
-                    .any(|k| k.contains(p.base()) && k.bits() <= p.bits())
-            })
-            .copied()
-            .collect();
-        match self.host.hold_back(&new).await {
-            Ok(()) => {
-                self.held_back.extend(new);
-                self.failures.remove("routes");
-            }
-            Err(error) => self.fail("routes", &error),
-        }
+    /// The uplink, once it is known.
+    fn uplink(&self) -> Option<&Uplink> {
+        self.seen.as_ref()?.uplink.as_ref().ok()
     }
 
-    fn facts(&self, seen: Seen) -> NodeFacts {
-        let config = &self.start.config;
-        let uplink = seen.uplink.map(|(_, mtu)| mtu);
-        let mtu = uplink.and_then(|mtu| u16::try_from(mtu).ok());
-        NodeFacts {
-            node: config.node.clone(),
-            outer: config.outer_address,
+    /// Nothing without an uplink: what others are to answer to is not known.
+    fn facts(&mut self, view: &View, seen: Seen) -> Option<NodeFacts> {
+        let uplink = match seen.uplink {
+            Ok(uplink) => uplink,
+            Err(error) => {
+                self.fail("uplink", &error);
+                return None;
+            }
+        };
+        self.failures.remove("uplink");
+        let (config, node) = (&self.start.config, &self.start.node);
+        let mut ports = seen.ports;
+        ports.retain(|_, port| config.ports.is_some() || is_pod_side(view, node, port));
+        Some(NodeFacts {
+            node: node.clone(),
+            outer: uplink.address,
             tunnel: self.tunnel.map_or(0, |(index, _)| index),
-            mtu: config.mtu.or(mtu).unwrap_or(MTU),
+            mtu: self.mtu(),
             faults: self.start.breaks.faults,
             clamp: !self.start.breaks.mss,
             spread: self.start.breaks.locality,
-            ports: seen.ports,
-        }
-    }
-
-    /// Puts programs where they belong and are not yet.
-    fn hook(&mut self) {
-        let Some(seen) = &self.seen else { return };
-        let mut wanted: BTreeMap<(Hook, u32), String> = BTreeMap::new();
-        for (index, port) in &seen.ports {
-            wanted.insert((Hook::Pod, *index), port.name.clone());
-        }
-        if let Some((index, _)) = seen.uplink {
-            wanted.insert((Hook::Uplink, index), self.start.config.uplink.clone());
-        }
-        if let Some((index, _)) = self.tunnel {
-            wanted.insert((Hook::Tunnel, index), TUNNEL.to_owned());
-        }
-        self.hooked.retain(|hook, _| wanted.contains_key(hook));
-        self.failures.remove("hooks");
-        for ((hook, index), device) in &wanted {
-            if self.hooked.contains_key(&(*hook, *index)) {
-                continue;
-            }
-            match self.kernel.attach(*hook, device, *index) {
-                Ok(()) => {
-                    tracing::debug!(device, program = hook.program(), "hooked");
-                    self.hooked.insert((*hook, *index), device.clone());
-                }
-                Err(error) => self.fail("hooks", &error),
-            }
-        }
-        // Before the first View the tunnel's link of an earlier start must stay.
-        if self.tunnel.is_some() {
-            let keep: BTreeSet<(Hook, u32)> = wanted.into_keys().collect();
-            if let Err(error) = self.kernel.forget_others(&keep) {
-                self.fail("hooks", &error);
-            }
-        }
+            ports,
+            host: self.own.as_ref().map(|own| own.facts.clone()),
+        })
     }
 
     fn fail(&mut self, what: &'static str, error: &(dyn std::error::Error + 'static)) {
@@ -340,7 +293,7 @@ impl Agent {
     fn problems(&self) -> Vec<Problem> {
         let failures = self.failures.iter().map(|(what, error)| Problem {
             kind: ProblemKind::BadObject,
-            subject: format!("node {} {what}", self.start.config.node),
+            subject: format!("node {} {what}", self.start.node),
             message: error.clone(),
         });
         self.compiled.iter().cloned().chain(failures).collect()

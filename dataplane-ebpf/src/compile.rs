@@ -11,6 +11,7 @@ mod ids;
 pub mod name;
 mod node;
 mod peers;
+mod port;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,9 @@ use causeway_proto::model::{
     Address, BackendPort, ClusterId, Liveness, NodeName, PeerView, Prefix, Problem, ProblemKind,
     ServiceName, View,
 };
+
+pub use node::OVERHEAD;
+pub use port::is_pod_side;
 
 use crate::image::{MapImage, Table};
 use crate::maglev::{NoMember, Ring};
@@ -45,6 +49,21 @@ pub struct NodeFacts {
     pub spread: bool,
     /// Pod-side ports by index.
     pub ports: BTreeMap<u32, PortFacts>,
+    /// How the node's own processes are reached, once they have an address.
+    pub host: Option<HostFacts>,
+}
+
+/// The port of the node's own processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Index of the port.
+    pub ifindex: u32,
+    /// Their address from the VIP pool.
+    pub address: Address,
+    /// Hardware address of the device that has it.
+    pub mac: [u8; 6],
+    /// Hardware address of the port.
+    pub port_mac: [u8; 6],
 }
 
 /// One pod-side port.
@@ -169,6 +188,7 @@ pub fn compile(view: &View, facts: &NodeFacts, held: &Held) -> Compiled {
     };
     compiler.config();
     compiler.ports();
+    compiler.host();
     compiler.nodes();
     compiler.peers();
     compiler.services();
@@ -209,7 +229,7 @@ pub fn same_maps(a: &View, b: &View) -> bool {
     };
     a.imports == b.imports
         && a.exports == b.exports
-        && a.nodes == b.nodes
+        && (&a.nodes, &a.node_addresses) == (&b.nodes, &b.node_addresses)
         && a.gateways == b.gateways
         && a.workloads == b.workloads
         && a.self_map == b.self_map

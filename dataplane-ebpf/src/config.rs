@@ -13,15 +13,20 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// This node, as the manifests call it.
-    pub node: NodeName,
-    /// The device that carries tunnel packets to other nodes and clusters.
-    pub uplink: String,
-    /// This node's address on it: the outer source of tunnel packets.
-    pub outer_address: Address,
-    /// Which devices are pod-side ports.
+    /// This node, as the manifests or Kubernetes call it; `--node` goes before it.
     #[serde(default)]
-    pub ports: PortRule,
+    pub node: Option<NodeName>,
+    /// The device that carries tunnel packets to other nodes and clusters; unset: the one that has
+    /// `outer_address`, or that of the default route.
+    #[serde(default)]
+    pub uplink: Option<String>,
+    /// This node's address on it: the outer source of tunnel packets; `--outer-address` goes before it, unset:
+    /// the device's own.
+    #[serde(default)]
+    pub outer_address: Option<Address>,
+    /// Which devices are pod-side ports; unset: each veth behind which an address of a pod is.
+    #[serde(default)]
+    pub ports: Option<PortRule>,
     /// Directory on a bpf file system for this node's maps and links; one per agent.
     pub pin_dir: PathBuf,
     /// Local services of gateways, the preferred one first; the others are used when it is gone.
@@ -45,19 +50,15 @@ pub struct Config {
 }
 
 /// Which devices are pod-side ports.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PortRule {
     /// Every veth enslaved to this bridge is one.
-    #[serde(default = "default_bridge")]
+    #[serde(default)]
     pub bridge: Option<String>,
     /// So is every veth whose name matches one of these; `*` stands for any run of characters.
     #[serde(default)]
     pub names: Vec<String>,
-}
-
-fn default_bridge() -> Option<String> {
-    Some("cni0".to_owned())
 }
 
 /// 241.0.0.0/16 for VIPs and node addresses, 242.0.0.0 to 251.255.255.255 for mappings.
@@ -68,16 +69,11 @@ fn default_pools() -> Vec<Prefix> {
         .collect()
 }
 
-impl Default for PortRule {
-    fn default() -> Self {
-        Self {
-            bridge: default_bridge(),
-            names: Vec::new(),
-        }
-    }
-}
-
 impl PortRule {
+    fn is_empty(&self) -> bool {
+        self.bridge.is_none() && self.names.is_empty()
+    }
+
     /// Whether a veth of this name, enslaved to the bridge of that name, is a pod-side port.
     #[must_use]
     pub fn takes(&self, name: &str, master: Option<&str>) -> bool {
@@ -104,8 +100,13 @@ impl Config {
         if remote && self.state_dir.is_none() {
             return Some("a gateway over TCP needs `state_dir` for the certificate");
         }
-        if !self.outer_address.is_v4() {
+        if self.outer_address.is_some_and(|a| !a.is_v4()) {
             return Some("`outer_address` must be IPv4 as yet");
+        }
+        if self.ports.as_ref().is_some_and(PortRule::is_empty) {
+            return Some(
+                "`ports` names neither a bridge nor a device; leave it out to have them found",
+            );
         }
         None
     }
@@ -124,9 +125,6 @@ mod tests {
     use super::*;
 
     const SHORT: &str = "
-node: e1
-uplink: eth0
-outer_address: 192.0.2.1
 pin_dir: /sys/fs/bpf/causeway/e1
 gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
 ";
@@ -141,7 +139,7 @@ gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
     #[test]
     fn the_shortest_file_has_the_defaults() {
         let config = parse(SHORT).unwrap();
-        assert_eq!(config.ports.bridge.as_deref(), Some("cni0"));
+        assert_eq!((config.ports, config.uplink), (None, None));
         assert_eq!(config.pools.len(), 4);
         let gateways: Vec<_> = config.gateways.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -155,6 +153,12 @@ gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
         assert!(parse(SHORT).unwrap().contradiction().is_some());
         let whole = format!("{SHORT}state_dir: /var/lib/causeway\n");
         assert_eq!(parse(&whole).unwrap().contradiction(), None);
+    }
+
+    #[test]
+    fn a_rule_that_takes_nothing_is_refused() {
+        let none = format!("{SHORT}state_dir: /x\nports: {{}}\n");
+        assert!(parse(&none).unwrap().contradiction().is_some());
     }
 
     #[test]

@@ -26,10 +26,10 @@ const LOOK_BACK: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the node's name cannot stand in a certificate.
-pub fn dialer(config: &Config) -> Result<Dialer, NameError> {
+pub fn dialer(config: &Config, node: &NodeName) -> Result<Dialer, NameError> {
     Ok(Dialer::new(Dialing {
         gateways: config.gateways.clone(),
-        role: Role::parse(&format!("agent/{}", config.node))?,
+        role: Role::parse(&format!("agent/{node}"))?,
         state_dir: config.state_dir.clone().unwrap_or_default(),
         enrolment: config.enrolment.clone(),
         patience: PATIENCE,

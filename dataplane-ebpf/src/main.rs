@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use causeway_dataplane::{app, breaks, config};
+use causeway_proto::model::{Address, NodeName};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +17,12 @@ struct Arguments {
     /// Configuration file, YAML
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// This node, before the one that the configuration names
+    #[arg(long, value_name = "NAME")]
+    node: Option<NodeName>,
+    /// This node's address for tunnel packets, before the one of the configuration
+    #[arg(long, value_name = "ADDRESS")]
+    outer_address: Option<Address>,
     /// The eBPF object, before the one that the configuration names
     #[arg(long, value_name = "FILE", env = "CAUSEWAY_EBPF_OBJECT")]
     object: Option<PathBuf>,
@@ -48,9 +55,14 @@ fn start(arguments: Arguments) -> anyhow::Result<app::Start> {
     if config.gateways.is_empty() && arguments.view.is_none() {
         anyhow::bail!("{} lists no gateways", path.display());
     }
+    let node = arguments.node.or_else(|| config.node.clone());
+    let node = node.with_context(|| format!("{}: no `node`, nor --node", path.display()))?;
+    let outer = arguments.outer_address.or(config.outer_address);
     let object = app::object(arguments.object, &config)?;
     Ok(app::Start {
         config,
+        node,
+        outer,
         object,
         view: arguments.view,
         report: arguments.report,

@@ -33,30 +33,25 @@ pub fn packet(number: u16) -> Vec<u8> {
 }
 
 /// Sends from one address.
+#[derive(Debug, Default)]
 pub struct Prober {
-    socket: Option<UdpSocket>,
-    outer: Address,
+    /// What the peer has listed, and a socket that has it.
+    socket: Option<(Address, UdpSocket)>,
 }
 
 impl Prober {
-    /// From this outer address: it is what the peer has listed.
-    #[must_use]
-    pub fn new(outer: Address) -> Self {
-        Self {
-            socket: None,
-            outer,
-        }
-    }
-
     /// One probe to each gateway of each peer that takes plain packets, if `node` runs a gateway.
-    pub async fn send(&mut self, view: &View, node: &NodeName) {
+    pub async fn send(&mut self, view: &View, node: &NodeName, outer: Address) {
         if !view.gateways.values().any(|n| n == node) {
             return;
         }
-        if self.socket.is_none() {
-            self.socket = UdpSocket::bind((self.outer.ip(), 0)).await.ok();
+        if self.socket.as_ref().is_none_or(|(own, _)| *own != outer) {
+            let bound = UdpSocket::bind((outer.ip(), 0)).await.ok();
+            self.socket = bound.map(|socket| (outer, socket));
         }
-        let Some(socket) = &self.socket else { return };
+        let Some((_, socket)) = &self.socket else {
+            return;
+        };
         let plain = view
             .peers
             .values()
@@ -74,12 +69,6 @@ impl Prober {
                 }
             }
         }
-    }
-}
-
-impl std::fmt::Debug for Prober {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Prober from {}", self.outer)
     }
 }
 

@@ -34,10 +34,10 @@ fn packets_walk() {
     for (node, uplink, bridge) in [
         ("e1", "172.31.77.11", "10.244.1.1"),
         ("w1", "172.31.77.21", "10.244.1.1"),
-        ("w2", "172.31.77.22", "10.244.2.1"),
     ] {
         lab.node(node, uplink, bridge);
     }
+    lab.routed_node("w2", "172.31.77.22", "10.244.2.1");
     for (node, pod, address, bridge) in [
         ("e1", "client", "10.244.1.6", "10.244.1.1"),
         ("w1", "b1", "10.244.1.6", "10.244.1.1"),
@@ -46,7 +46,7 @@ fn packets_walk() {
     ] {
         lab.pod(node, pod, address, bridge);
     }
-    for pod in ["b1", "b2", "c2"] {
+    for pod in ["b1", "b2", "c2", "w1"] {
         lab.serve(pod);
     }
     let east = views::east();
@@ -65,6 +65,9 @@ fn packets_walk() {
     walk_bulk(&lab);
     walk_own_cluster(&lab);
     walk_headless(&lab);
+    walk_node_processes(&lab);
+    walk_host_network(&lab);
+    walk_stray(&mut lab);
     walk_hostile(&lab);
     walk_probes(&lab);
     walk_changes(&lab);
@@ -275,6 +278,57 @@ fn walk_headless(lab: &Lab) {
         "{}",
         lab.explain()
     );
+}
+
+/// A node's own processes are clients by an address of their own, of the own cluster's services too.
+fn walk_node_processes(lab: &Lab) {
+    for (node, vip, seen_as) in [
+        ("e1", EAST_VIP, "250.9.0.1"),
+        ("w1", WEST_VIP, "250.0.0.21"),
+        ("w2", WEST_VIP, "250.0.0.22"),
+    ] {
+        let mut names = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            let answer = ask(lab, node, vip, 80);
+            let (name, seen) = answer.unwrap_or_else(|e| panic!("{node}: {e}\n{}", lab.explain()));
+            assert_eq!(seen, seen_as, "the mapped address of {node}");
+            names.insert(name);
+        }
+        assert_eq!(names.len(), 2, "{node}: {names:?}");
+        assert!(lab.ping(node, vip), "{}", lab.explain());
+    }
+    // A headless endpoint by its own address.
+    let answer = ask(lab, "e1", Ipv4Addr::new(242, 5, 2, 7), 8080);
+    let (name, _) = answer.unwrap_or_else(|e| panic!("{e}\n{}", lab.explain()));
+    assert_eq!(name, "b2");
+}
+
+/// What is behind no port of ours has no way to the clusterset, not even under the node's own address.
+fn walk_stray(lab: &mut Lab) {
+    lab.stray("e1", "stray", "10.99.0.5", "10.99.0.1");
+    let refused = ask(lab, "stray", EAST_VIP, 80).unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::HostUnreachable,
+        "{}",
+        lab.explain()
+    );
+}
+
+/// A pod of the host's network is a backend by its node's address: of far clients, of near ones, of its node.
+fn walk_host_network(lab: &Lab) {
+    for (client, vip, seen_as) in [
+        ("client", [241, 0, 0, 11], "242.9.1.6"),
+        ("e1", [241, 0, 0, 11], "250.9.0.1"),
+        ("c2", [241, 0, 0, 90], "242.0.2.8"),
+        ("b1", [241, 0, 0, 90], "242.0.1.6"),
+        ("w2", [241, 0, 0, 90], "250.0.0.22"),
+        ("w1", [241, 0, 0, 90], "250.0.0.21"),
+    ] {
+        let answer = ask(lab, client, vip.into(), 80);
+        let answer = answer.unwrap_or_else(|e| panic!("{client}: {e}\n{}", lab.explain()));
+        assert_eq!(answer, ("w1".to_owned(), seen_as.to_owned()), "{client}");
+    }
 }
 
 /// Somebody else's programs come to the same hooks and go: ours stay, and each leaves to the other what is

@@ -7,7 +7,7 @@
 #![no_std]
 
 /// Changes with any change of a key, a value, a map's name, type or meaning. Pins live under `v<LAYOUT_VERSION>`.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Declares plain map types: layout in C order, size asserted, readable by user space as bytes. Aligned to words, as
 /// map memory is: programs then read addresses in one go, not byte by byte.
@@ -49,7 +49,7 @@ pub use ring::{NO_ORDINAL, Ring, RingRef, Slot};
 pub use values::{
     Backend, Config, Flow, Frontend, LocalBackend, MapIn, MapOut, Member, NodePlace, Pod, Port,
     Reverse, Route, ServiceCounters, Source, backend_flags, config_flags, faults, flow_flags,
-    frontend_flags, route_flags, source_kind, v4, v4_mapped,
+    frontend_flags, port_flags, route_flags, source_kind, v4, v4_mapped,
 };
 pub use vni::{MAC_NONE, Mac, Vni};
 

@@ -34,14 +34,15 @@ plain! {
 
     /// `ports`: what sits behind a pod-side interface (key: its ifindex as u32).
     Port[32] {
-        /// The pod's address, the only source it may use.
+        /// The pod's address, the only source it may use; of the node's own port the one that it dials with.
         address: [u8; 16],
         /// The workload's identity number in our numbering, 0 = unknown.
         identity: u16,
         pod_mac: [u8; 6],
         /// What the pod sees as sender.
         host_mac: [u8; 6],
-        reserved: [u8; 2],
+        /// [`port_flags`].
+        flags: u16,
     }
 
     /// `pods4`: a pod on this node (key: its address).
@@ -98,7 +99,7 @@ plain! {
 
     /// `local_backends4`: an endpoint on this node, draining ones included.
     LocalBackend[44] {
-        /// The pod's own address.
+        /// The pod's own address; for a pod of the host's network the node's.
         address: [u8; 16],
         /// Host end of its veth.
         ifindex: u32,
@@ -234,6 +235,12 @@ pub mod faults {
     pub const PIN: u32 = 1 << 7;
     /// Pods may send to the tunnel port.
     pub const TUNNEL_PORT: u32 = 1 << 8;
+}
+
+/// Bits of [`Port::flags`].
+pub mod port_flags {
+    /// The node itself is behind it: it may answer by any address by which it was reached.
+    pub const HOST: u16 = 1;
 }
 
 /// Bits of [`Frontend::flags`].

@@ -3,7 +3,7 @@
 use aya_ebpf::programs::TcContext;
 use causeway_abi::{
     Config, DropReason, Flow, FlowKey4, FlowKind, MAC_NONE, NO_ORDINAL, OrdinalKey, Vni,
-    backend_flags, faults, flow_hash, frontend_flags, protocol, stage_one_hash, v4,
+    backend_flags, faults, flow_hash, frontend_flags, port_flags, protocol, stage_one_hash, v4,
 };
 
 use crate::{
@@ -72,7 +72,8 @@ fn examined(
 ) -> Result<Next, DropReason> {
     ip.check(ctx.len().saturating_sub(ETHERNET))?;
     let port = maps::port(&skb::ifindex(ctx)).ok_or(DropReason::UnknownPort)?;
-    if ip.source != v4(&port.address) && config.faults & faults::POD_CHECK == 0 {
+    let own = ip.source == v4(&port.address) || config.faults & faults::POD_CHECK != 0;
+    if !own && port.flags & port_flags::HOST == 0 {
         return Err(DropReason::SpoofedSource);
     }
     let packet = skb::packet(ctx, *ip)?;
@@ -87,7 +88,10 @@ fn examined(
             return Ok(Next::Answer);
         }
     }
-    if lookup::opens(packet) {
+    // What the node answers by another of its addresses, an entry had to know.
+    if !own {
+        Err(DropReason::SpoofedSource)
+    } else if lookup::opens(packet) {
         Ok(Next::Dial)
     } else {
         Err(DropReason::NoFlow)

@@ -131,9 +131,7 @@ impl Compiler<'_> {
         if *endpoint.node != self.facts.node {
             return;
         }
-        let ifindex = self.pods.get(&endpoint.address).copied();
-        let Some((ifindex, port)) = ifindex.and_then(|i| Some((i, self.facts.ports.get(&i)?)))
-        else {
+        let Some((ifindex, pod_mac, host_mac)) = self.port_of(endpoint.address) else {
             return;
         };
         let key = LocalBackendKey4 {
@@ -149,11 +147,11 @@ impl Compiler<'_> {
         let backend = LocalBackend {
             address: endpoint.address.bytes(),
             ifindex,
-            generation: pod_generation(ifindex, port.pod_mac),
+            generation: pod_generation(ifindex, pod_mac),
             service: index,
             port: endpoint.port.to_be_bytes(),
-            pod_mac: port.pod_mac,
-            host_mac: port.host_mac,
+            pod_mac,
+            host_mac,
             reserved: [0; 2],
         };
         let backends = &mut self.image.local_backends;

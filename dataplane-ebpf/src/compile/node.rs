@@ -1,11 +1,9 @@
-//! Pure: the configuration, this node's ports and pods, and the own cluster's nodes.
-
-use std::collections::BTreeMap;
+//! Pure: the configuration, and the own cluster's nodes.
 
 use causeway_abi::{
-    Config, LAYOUT_VERSION, NodePlace, Pod, Port, Source, SourceKey4, config_flags, source_kind,
+    Config, LAYOUT_VERSION, NodePlace, Source, SourceKey4, config_flags, source_kind,
 };
-use causeway_proto::model::{Address, Prefix, ProblemKind};
+use causeway_proto::model::{Prefix, ProblemKind};
 
 use super::{Compiler, v4, v4_prefix};
 use crate::image::{Lpm, Table};
@@ -94,74 +92,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// Ports whose address the View confirms. A second claim to an address is refused: the port that
-    /// has it keeps it.
-    pub(super) fn ports(&mut self) {
-        let mut owners: BTreeMap<Address, u32> = BTreeMap::new();
-        let had = |ifindex: &u32, address: Address| {
-            let port = self.held.image.ports.get(ifindex);
-            port.is_some_and(|port| port.address == address.bytes())
-        };
-        let mut problems = Vec::new();
-        for (ifindex, port) in &self.facts.ports {
-            let Some(address) = port.addresses.iter().copied().find(|a| self.confirmed(*a)) else {
-                problems.push((
-                    format!("port {}", port.name),
-                    "no address of its pod is that of a known workload on this node".to_owned(),
-                ));
-                continue;
-            };
-            let holder = owners.entry(address).or_insert(*ifindex);
-            if holder != ifindex {
-                if had(ifindex, address) {
-                    *holder = *ifindex;
-                }
-                problems.push((
-                    format!("port {}", port.name),
-                    format!("another port claims {address} too; the older one has it"),
-                ));
-            }
-        }
-        for (subject, message) in problems {
-            self.problem(ProblemKind::BadObject, subject, message);
-        }
-        for (address, ifindex) in owners {
-            self.port(address, ifindex);
-        }
-    }
-
-    fn confirmed(&self, address: Address) -> bool {
-        let workload = self.view.workloads.get(&address);
-        address.is_v4()
-            && workload
-                .is_some_and(|(_, node)| node.as_ref().is_none_or(|node| *node == self.facts.node))
-    }
-
-    fn port(&mut self, address: Address, ifindex: u32) {
-        let (Some(port), Some(key)) = (self.facts.ports.get(&ifindex), v4(address)) else {
-            return;
-        };
-        let identity = self.view.workloads.get(&address).map_or(0, |(id, _)| id.0);
-        let entry = Port {
-            address: address.bytes(),
-            identity,
-            pod_mac: port.pod_mac,
-            host_mac: port.host_mac,
-            reserved: [0; 2],
-        };
-        let pod = Pod {
-            ifindex,
-            pod_mac: port.pod_mac,
-            host_mac: port.host_mac,
-        };
-        let (image, over) = (&mut self.image, &mut self.overflow);
-        if over.put(Table::Ports, &mut image.ports, (ifindex, entry), &port.name)
-            && over.put(Table::Pods, &mut image.pods, (key, pod), &port.name)
-        {
-            self.pods.insert(address, ifindex);
-        }
-    }
-
     /// Where the other nodes of this cluster are, and that they may send.
     pub(super) fn nodes(&mut self) {
         let own = self.view.nodes.get(&self.facts.node);
@@ -194,7 +124,10 @@ impl Compiler<'_> {
             let place = NodePlace {
                 node: outer.bytes(),
             };
-            for (data, bits) in node.pod_prefixes.iter().filter_map(|p| v4_prefix(*p)) {
+            let own = self.view.node_addresses.get(name).and_then(|a| v4(*a));
+            let own = own.map(|address| (address, 32));
+            let prefixes = node.pod_prefixes.iter().filter_map(|p| v4_prefix(*p));
+            for (data, bits) in prefixes.chain(own) {
                 let entry = (Lpm { bits, data }, place);
                 over.put(Table::Places, &mut image.places, entry, name);
             }

@@ -227,3 +227,48 @@ fn what_the_programs_do_not_carry_is_told() {
             .any(|p| p.message.contains("80/SCTP"))
     );
 }
+
+/// The node itself is a client by its own address, and an endpoint by the node's.
+#[test]
+fn a_nodes_processes_have_a_port() {
+    let mut view = service_view(1, 251);
+    let node: causeway_proto::model::Address = "192.0.1.1".parse().unwrap();
+    for export in view.exports.values_mut() {
+        for backends in export.ports.values_mut() {
+            backends.generations[0].members[0].key.address = node;
+        }
+    }
+    let mut facts = views::plain_facts();
+    let without = step(&view, &facts, &Held::default()).image;
+    assert!(without.local_backends.values().all(|b| b.ifindex != 9));
+    facts.host = Some(views::host_facts());
+    let image = step(&view, &facts, &Held::default()).image;
+    let port = image.ports[&9];
+    assert_eq!(port.flags, causeway_abi::port_flags::HOST);
+    assert_eq!(port.identity, causeway_proto::model::IdentityNumber::HOST.0);
+    assert_eq!(image.pods[&[241, 0, 224, 1]].ifindex, 9);
+    assert!(image.local_backends.values().any(|b| b.ifindex == 9));
+    // The other node's own address leads there.
+    let other = crate::image::Lpm {
+        bits: 32,
+        data: [241, 0, 224, 2],
+    };
+    assert!(image.places.contains_key(&other));
+}
+
+#[test]
+fn a_veth_is_a_port_by_what_is_behind_it() {
+    let view = service_view(1, 251);
+    let node = "n1".parse().unwrap();
+    let check = |addresses: &[&str], expect: bool| {
+        let mut port = views::plain_facts().ports[&10].clone();
+        port.addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+        assert_eq!(is_pod_side(&view, &node, &port), expect, "{addresses:?}");
+    };
+    check(&["10.244.1.10"], true);
+    // Of the prefix, though no workload that is known.
+    check(&["10.244.1.77"], true);
+    check(&["fe80::1", "10.244.9.9"], true);
+    check(&["172.17.0.2"], false);
+    check(&[], false);
+}

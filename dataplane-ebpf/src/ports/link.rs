@@ -1,10 +1,19 @@
-//! Shell: links as netlink lists them.
+//! Shell: links, addresses and default routes as netlink lists them.
 
+use std::net::Ipv4Addr;
+
+use causeway_proto::model::Address;
 use futures::TryStreamExt;
-use rtnetlink::Handle;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use rtnetlink::packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType,
+};
+use rtnetlink::{Error, Handle, RouteMessageBuilder};
+
+use super::uplink::Default4;
 
 /// What of a link matters here.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,19 +34,65 @@ pub struct Link {
     pub mac: [u8; 6],
     /// MTU.
     pub mtu: u32,
+    /// Whether it is `lo`.
+    pub loopback: bool,
     /// UDP port of a collect-metadata VXLAN-GBP device.
     pub vxlan_port: Option<u16>,
 }
 
 /// All links of this namespace.
-pub async fn all(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
+pub async fn all(handle: &Handle) -> Result<Vec<Link>, Error> {
     let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
-    Ok(links.iter().map(link).collect())
+    Ok(links.iter().map(read).collect())
 }
 
-fn link(message: &LinkMessage) -> Link {
+/// IPv4 addresses of this namespace by the index of their device.
+pub async fn addresses(handle: &Handle) -> Result<Vec<(u32, Address)>, Error> {
+    let all: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
+    let local = |message: &AddressMessage| {
+        let address = message.attributes.iter().find_map(|a| match a {
+            AddressAttribute::Local(ip) => Some(Address::from(*ip)),
+            _ => None,
+        })?;
+        Some((message.header.index, address))
+    };
+    Ok(all.iter().filter_map(local).collect())
+}
+
+/// IPv4 default routes of the main table.
+pub async fn defaults(handle: &Handle) -> Result<Vec<Default4>, Error> {
+    let wanted = RouteMessageBuilder::<Ipv4Addr>::new().build();
+    let routes: Vec<RouteMessage> = handle.route().get(wanted).execute().try_collect().await?;
+    Ok(routes.iter().flat_map(default_of).collect())
+}
+
+fn default_of(route: &RouteMessage) -> Vec<Default4> {
+    let header = &route.header;
+    let main = header.table == RouteHeader::RT_TABLE_MAIN && header.kind == RouteType::Unicast;
+    if !main || header.destination_prefix_length != 0 {
+        return Vec::new();
+    }
+    let mut metric = 0;
+    let mut devices = Vec::new();
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Oif(index) => devices.push(*index),
+            RouteAttribute::MultiPath(hops) => {
+                devices.extend(hops.iter().map(|hop: &RouteNextHop| hop.interface_index));
+            }
+            _ => {}
+        }
+    }
+    devices.into_iter().map(|index| (index, metric)).collect()
+}
+
+/// A link out of netlink's message.
+#[must_use]
+pub fn read(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
+        loopback: message.header.flags.contains(LinkFlags::Loopback),
         ..Link::default()
     };
     for attribute in &message.attributes {

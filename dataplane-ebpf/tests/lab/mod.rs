@@ -31,11 +31,21 @@ pub fn object() -> Option<String> {
     None
 }
 
+/// All that an agent's pod has: no CAP_SYS_ADMIN, no CAP_DAC_OVERRIDE, nothing that comes back.
+const LEAST_PRIVILEGE: [&str; 3] = [
+    "setpriv",
+    "--bounding-set=-all,+net_admin,+perfmon,+bpf",
+    "--no-new-privs",
+];
+
 pub struct Lab {
     prefix: String,
     dir: tempfile::TempDir,
     spaces: Vec<String>,
     uplinks: BTreeMap<String, String>,
+    /// Nodes whose pods are each a veth with a route of its own, without a bridge; and the address that all of
+    /// them have towards their pods.
+    routed: BTreeMap<String, String>,
     agents: BTreeMap<String, Child>,
     asked: RefCell<BTreeMap<String, u64>>,
 }
@@ -53,6 +63,7 @@ impl Lab {
             dir: tempfile::tempdir().unwrap(),
             spaces: Vec::new(),
             uplinks: BTreeMap::new(),
+            routed: BTreeMap::new(),
             agents: BTreeMap::new(),
             asked: RefCell::default(),
         };
@@ -84,7 +95,21 @@ impl Lab {
         run("ip", &args);
     }
 
+    /// A node whose pods are ports of a bridge.
     pub fn node(&mut self, node: &str, uplink: &str, bridge: &str) {
+        self.bare_node(node, uplink);
+        self.ip(node, "link add cni0 type bridge");
+        self.ip(node, &format!("addr add {bridge}/24 dev cni0"));
+        self.ip(node, "link set cni0 up");
+    }
+
+    /// A node whose pods are routed one by one.
+    pub fn routed_node(&mut self, node: &str, uplink: &str, gateway: &str) {
+        self.bare_node(node, uplink);
+        self.routed.insert(node.to_owned(), gateway.to_owned());
+    }
+
+    fn bare_node(&mut self, node: &str, uplink: &str) {
         self.space(node);
         let full = self.full(node);
         self.ip(
@@ -94,12 +119,11 @@ impl Lab {
         self.ip("wan", &format!("link set to-{node} master wan up"));
         self.ip(node, "link set eth0 up");
         self.ip(node, &format!("addr add {uplink}/24 dev eth0"));
-        self.ip(node, "link add cni0 type bridge");
-        self.ip(node, &format!("addr add {bridge}/24 dev cni0"));
-        self.ip(node, "link set cni0 up");
         self.uplinks.insert(node.to_owned(), uplink.to_owned());
         self.inside(node, || {
-            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap()
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            // As strict as nodes may be.
+            std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "1").unwrap();
         });
     }
 
@@ -110,10 +134,33 @@ impl Lab {
             node,
             &format!("link add v-{pod} type veth peer name eth0 netns {full}"),
         );
-        self.ip(node, &format!("link set v-{pod} master cni0 up"));
         self.ip(pod, "link set eth0 up");
-        self.ip(pod, &format!("addr add {address}/24 dev eth0"));
+        if let Some(gateway) = self.routed.get(node) {
+            self.ip(node, &format!("link set v-{pod} up"));
+            self.ip(node, &format!("addr add {gateway}/32 dev v-{pod}"));
+            self.ip(node, &format!("route add {address}/32 dev v-{pod}"));
+            self.ip(pod, &format!("addr add {address}/32 dev eth0"));
+            self.ip(pod, &format!("route add {gateway}/32 dev eth0"));
+        } else {
+            self.ip(node, &format!("link set v-{pod} master cni0 up"));
+            self.ip(pod, &format!("addr add {address}/24 dev eth0"));
+        }
         self.ip(pod, &format!("route add default via {bridge}"));
+    }
+
+    /// Something on the node that is no pod of the cluster.
+    pub fn stray(&mut self, node: &str, name: &str, address: &str, gateway: &str) {
+        self.space(name);
+        let full = self.full(name);
+        self.ip(
+            node,
+            &format!("link add v-{name} type veth peer name eth0 netns {full}"),
+        );
+        self.ip(node, &format!("link set v-{name} up"));
+        self.ip(node, &format!("addr add {gateway}/24 dev v-{name}"));
+        self.ip(name, "link set eth0 up");
+        self.ip(name, &format!("addr add {address}/24 dev eth0"));
+        self.ip(name, &format!("route add default via {gateway}"));
     }
 
     /// Runs in a namespace, on a thread that ends with it.
@@ -197,8 +244,14 @@ impl Lab {
     fn configure(&self, node: &str, agent: &str) {
         let pins = self.pins(agent);
         let _ = std::fs::remove_dir_all(&pins);
+        // The stranger must know its ports without a View; agents find all for themselves.
+        let ports = if agent == node {
+            ""
+        } else {
+            "ports: {bridge: cni0}\n"
+        };
         let text = format!(
-            "node: {node}\nuplink: eth0\nouter_address: {}\npin_dir: {}\n",
+            "node: {node}\nouter_address: {}\npin_dir: {}\n{ports}",
             self.uplinks[node],
             pins.display()
         );
@@ -219,6 +272,7 @@ impl Lab {
             .unwrap();
         let child = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", self.full(node)))
+            .args(LEAST_PRIVILEGE)
             .arg(env!("CARGO_BIN_EXE_causeway-agent"))
             .arg("--config")
             .arg(self.file(agent, "yaml"))

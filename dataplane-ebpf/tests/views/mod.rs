@@ -21,15 +21,25 @@ fn number(n: u16) -> PeerNumber {
     PeerNumber::try_from(n).unwrap()
 }
 
+/// A service of a pod of the host's network.
+fn on_node() -> ServiceName {
+    "shop/on-node".parse().unwrap()
+}
+
 fn cart() -> ServiceName {
     "shop/cart".parse().unwrap()
 }
 
-fn mapping(ours: &str) -> Mapping {
-    Mapping {
-        theirs: prefix("10.244.0.0/16"),
+/// Pods of a cluster under our prefix, and the addresses of its nodes.
+fn mappings(ours: &str, nodes: &str) -> Vec<Mapping> {
+    let mapping = |theirs, ours| Mapping {
+        theirs: prefix(theirs),
         ours: prefix(ours),
-    }
+    };
+    vec![
+        mapping("10.244.0.0/16", ours),
+        mapping("241.0.224.0/19", nodes),
+    ]
 }
 
 fn node(uplink: &str, pods: &str) -> Node {
@@ -46,7 +56,7 @@ fn empty(cluster: &str) -> View {
             instance: 1,
             number: 1,
         },
-        self_map: vec![mapping("242.0.0.0/16")],
+        self_map: mappings("242.0.0.0/16", "250.0.0.0/19"),
         vip_pool: vec![prefix("241.0.0.0/16")],
         mapping_pool: vec![
             prefix("242.0.0.0/7"),
@@ -89,12 +99,12 @@ fn import(vip: &str, target: u16, shares: &[(&str, u16, &str)]) -> Import {
     }
 }
 
-fn peer(n: u16, there: u16, ours: &str, gateways: &[&str], own: &[&str]) -> PeerView {
+fn peer(n: u16, there: u16, ours: (&str, &str), gateways: &[&str], own: &[&str]) -> PeerView {
     let own: BTreeSet<NodeName> = own.iter().map(|n| n.parse().unwrap()).collect();
     PeerView {
         number: number(n),
         our_number_there: Some(number(there)),
-        mappings: vec![mapping(ours)],
+        mappings: mappings(ours.0, ours.1),
         gateways: gateways.iter().map(|a| address(a)).collect(),
         nodes: gateways.iter().map(|a| address(a)).collect(),
         acknowledged_nodes: own,
@@ -109,13 +119,15 @@ pub fn east() -> View {
     let e1: NodeName = "e1".parse().unwrap();
     view.nodes
         .insert(e1.clone(), node("172.31.77.11", "10.244.1.0/24"));
+    view.node_addresses
+        .insert(e1.clone(), address("241.0.224.1"));
     view.gateways.insert("e1".parse().unwrap(), e1.clone());
     view.workloads
         .insert(address("10.244.1.6"), (IdentityNumber(3), Some(e1)));
     let west = peer(
         5,
         9,
-        "242.5.0.0/16",
+        ("242.5.0.0/16", "250.5.0.0/19"),
         &["172.31.77.21", "172.31.77.22"],
         &["e1"],
     );
@@ -123,6 +135,9 @@ pub fn east() -> View {
     let shares = [("west", 5, "241.0.0.77")];
     view.imports
         .insert(cart(), import("241.0.0.10", 5, &shares));
+    let shares = [("west", 5, "241.0.0.90")];
+    view.imports
+        .insert(on_node(), import("241.0.0.11", 5, &shares));
     view
 }
 
@@ -192,6 +207,26 @@ pub fn changed(mut view: View, drained: bool) -> View {
     view
 }
 
+/// A backend on the node w1 itself.
+fn host_network(view: &mut View) {
+    let shares = [("west", 0, "241.0.0.90")];
+    view.imports
+        .insert(on_node(), import("241.0.0.90", 0, &shares));
+    let w1 = [("172.31.77.21", "w1")];
+    let backends = BackendPort {
+        generations: vec![generation(1, 251, &w1, Protocol::Tcp, 8080)],
+        draining: Vec::new(),
+    };
+    let export = OwnExport {
+        vip: address("241.0.0.90"),
+        headless: false,
+        ports: BTreeMap::from([((Protocol::Tcp, 80), backends)]),
+        headless_endpoints: Vec::new(),
+        affinity: Affinity::None,
+    };
+    view.exports.insert(on_node(), export);
+}
+
 pub fn west(scope: &str) -> View {
     let mut view = empty("west");
     for (name, uplink, pods) in [
@@ -200,6 +235,8 @@ pub fn west(scope: &str) -> View {
     ] {
         let node_name: NodeName = name.parse().unwrap();
         view.nodes.insert(node_name.clone(), node(uplink, pods));
+        let own = format!("241.0.224.2{}", &name[1..]);
+        view.node_addresses.insert(node_name.clone(), address(&own));
         view.gateways.insert(name.parse().unwrap(), node_name);
     }
     for (pod, on) in [B1, B2, C2] {
@@ -209,7 +246,13 @@ pub fn west(scope: &str) -> View {
                 .insert(address(pod), (IdentityNumber(1), place));
         }
     }
-    let east = peer(9, 5, "242.9.0.0/16", &["172.31.77.11"], &["w1", "w2"]);
+    let east = peer(
+        9,
+        5,
+        ("242.9.0.0/16", "250.9.0.0/19"),
+        &["172.31.77.11"],
+        &["w1", "w2"],
+    );
     view.peers.insert("east".parse().unwrap(), east);
     let shares = [("west", 0, "241.0.0.77")];
     view.imports
@@ -229,6 +272,7 @@ pub fn west(scope: &str) -> View {
         affinity: Affinity::None,
     };
     view.exports.insert(cart(), export);
+    host_network(&mut view);
     let headless = OwnExport {
         vip: address("241.0.0.78"),
         headless: true,

@@ -227,7 +227,7 @@ impl Bed {
             identity: 300,
             pod_mac,
             host_mac,
-            reserved: [0; 2],
+            flags: 0,
         };
         self.put(names::PORTS, LOOPBACK, port)
     }

@@ -235,7 +235,7 @@ impl World {
             identity: IDENTITY,
             pod_mac: POD_MAC,
             host_mac: HOST_MAC,
-            reserved: [0; 2],
+            flags: 0,
         };
         self.put(names::PORTS, LOOPBACK, port);
         self.put(

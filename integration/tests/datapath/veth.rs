@@ -66,7 +66,7 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
                 identity: IDENTITY,
                 pod_mac,
                 host_mac,
-                reserved: [0; 2],
+                flags: 0,
             },
         );
         world.put(

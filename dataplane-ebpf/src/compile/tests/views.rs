@@ -10,7 +10,7 @@ use causeway_proto::model::{
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
-use crate::compile::{NodeFacts, PortFacts};
+use crate::compile::{HostFacts, NodeFacts, PortFacts};
 
 const PEERS: [u16; 2] = [5, 6];
 
@@ -26,8 +26,11 @@ fn number(n: u16) -> PeerNumber {
     PeerNumber::try_from(n).unwrap()
 }
 
-/// Pods 0 to 2 are on n1, the others on n2.
+/// Pods 0 to 2 are on n1, the others on n2; the last is one of the host's network of n1.
 fn pod(n: u8) -> (Address, NodeName) {
+    if n == 6 {
+        return (address("192.0.1.1"), "n1".parse().unwrap());
+    }
     let node = 1 + n / 3;
     let address = std::net::Ipv4Addr::new(10, 244, node, 10 + n);
     (address.into(), format!("n{node}").parse().unwrap())
@@ -47,7 +50,7 @@ fn member(n: u8, weight: u16) -> Member {
 }
 
 fn members(most: usize) -> impl Strategy<Value = Vec<Member>> {
-    btree_map(0u8..6, 1u16..4, 0..most)
+    btree_map(0u8..7, 1u16..4, 0..most)
         .prop_map(|m| m.into_iter().map(|(n, w)| member(n, w)).collect())
 }
 
@@ -168,6 +171,9 @@ fn empty() -> View {
     let name = |n: u8| -> NodeName { format!("n{n}").parse().unwrap() };
     View {
         nodes: (1..3).map(|n| (name(n), node(n))).collect(),
+        node_addresses: (1..3)
+            .map(|n| (name(n), address(&format!("241.0.224.{n}"))))
+            .collect(),
         gateways: BTreeMap::from([("g1".parse().unwrap(), name(1))]),
         workloads: (0..3)
             .map(pod)
@@ -257,13 +263,25 @@ pub fn plain_facts() -> NodeFacts {
         clamp: true,
         spread: false,
         ports: (0..3).map(port).collect(),
+        host: None,
+    }
+}
+
+/// The port of n1's own processes.
+pub fn host_facts() -> HostFacts {
+    HostFacts {
+        ifindex: 9,
+        address: address("241.0.224.1"),
+        mac: [2, 0, 0, 0, 3, 1],
+        port_mac: [2, 0, 0, 0, 3, 2],
     }
 }
 
 /// Node n1, some ports of which are there.
 pub fn facts() -> impl Strategy<Value = NodeFacts> {
-    btree_set(10u32..13, 0..4).prop_map(|there| {
+    (btree_set(10u32..13, 0..4), any::<bool>()).prop_map(|(there, host)| {
         let mut facts = plain_facts();
+        facts.host = host.then(host_facts);
         facts.ports.retain(|index, _| there.contains(index));
         facts
     })

@@ -1,0 +1,127 @@
+//! Pure: which veths are pod-side ports, whose they are, and the port of the node's own processes.
+
+use std::collections::BTreeMap;
+
+use causeway_abi::{Pod, Port, port_flags};
+use causeway_proto::model::{Address, IdentityNumber, NodeName, ProblemKind, View};
+
+use super::{Compiler, PortFacts, v4};
+use crate::image::Table;
+
+/// Whether a pod of this cluster is behind a veth: one of its addresses is a pod's by its prefix, or by name.
+#[must_use]
+pub fn is_pod_side(view: &View, node: &NodeName, port: &PortFacts) -> bool {
+    let own = view.nodes.get(node).into_iter();
+    let own = own.flat_map(|node| &node.pod_prefixes);
+    let cluster = view.self_map.iter().map(|mapping| &mapping.theirs);
+    let prefixes: Vec<_> = own.chain(cluster).collect();
+    port.addresses.iter().any(|address| {
+        view.workloads.contains_key(address) || prefixes.iter().any(|p| p.contains(*address))
+    })
+}
+
+impl Compiler<'_> {
+    /// Ports whose address the View confirms. A second claim to an address is refused: the port that
+    /// has it keeps it.
+    pub(super) fn ports(&mut self) {
+        let mut owners: BTreeMap<Address, u32> = BTreeMap::new();
+        let had = |ifindex: &u32, address: Address| {
+            let port = self.held.image.ports.get(ifindex);
+            port.is_some_and(|port| port.address == address.bytes())
+        };
+        let mut problems = Vec::new();
+        for (ifindex, port) in &self.facts.ports {
+            let Some(address) = port.addresses.iter().copied().find(|a| self.confirmed(*a)) else {
+                problems.push((
+                    format!("port {}", port.name),
+                    "no address of its pod is that of a known workload on this node".to_owned(),
+                ));
+                continue;
+            };
+            let holder = owners.entry(address).or_insert(*ifindex);
+            if holder != ifindex {
+                if had(ifindex, address) {
+                    *holder = *ifindex;
+                }
+                problems.push((
+                    format!("port {}", port.name),
+                    format!("another port claims {address} too; the older one has it"),
+                ));
+            }
+        }
+        for (subject, message) in problems {
+            self.problem(ProblemKind::BadObject, subject, message);
+        }
+        for (address, ifindex) in owners {
+            self.port(address, ifindex);
+        }
+    }
+
+    fn confirmed(&self, address: Address) -> bool {
+        let workload = self.view.workloads.get(&address);
+        address.is_v4()
+            && workload
+                .is_some_and(|(_, node)| node.as_ref().is_none_or(|node| *node == self.facts.node))
+    }
+
+    fn port(&mut self, address: Address, ifindex: u32) {
+        let (Some(port), Some(key)) = (self.facts.ports.get(&ifindex), v4(address)) else {
+            return;
+        };
+        let identity = self.view.workloads.get(&address).map_or(0, |(id, _)| id.0);
+        let entry = Port {
+            address: address.bytes(),
+            identity,
+            pod_mac: port.pod_mac,
+            host_mac: port.host_mac,
+            flags: 0,
+        };
+        let pod = Pod {
+            ifindex,
+            pod_mac: port.pod_mac,
+            host_mac: port.host_mac,
+        };
+        let (image, over) = (&mut self.image, &mut self.overflow);
+        if over.put(Table::Ports, &mut image.ports, (ifindex, entry), &port.name)
+            && over.put(Table::Pods, &mut image.pods, (key, pod), &port.name)
+        {
+            self.pods.insert(address, ifindex);
+        }
+    }
+
+    /// The node's own processes: as clients by their address from the pool, as endpoints by the node's.
+    pub(super) fn host(&mut self) {
+        let Some(host) = &self.facts.host else { return };
+        let Some(key) = v4(host.address) else { return };
+        let entry = Port {
+            address: host.address.bytes(),
+            identity: IdentityNumber::HOST.0,
+            pod_mac: host.mac,
+            host_mac: host.port_mac,
+            flags: port_flags::HOST,
+        };
+        let pod = Pod {
+            ifindex: host.ifindex,
+            pod_mac: host.mac,
+            host_mac: host.port_mac,
+        };
+        let what = "the node's own processes";
+        let (image, over) = (&mut self.image, &mut self.overflow);
+        if over.put(Table::Ports, &mut image.ports, (host.ifindex, entry), &what) {
+            over.put(Table::Pods, &mut image.pods, (key, pod), &what);
+        }
+    }
+
+    /// The port behind which an own endpoint is, with the hardware addresses of pod and host.
+    pub(super) fn port_of(&self, endpoint: Address) -> Option<(u32, [u8; 6], [u8; 6])> {
+        if let Some(ifindex) = self.pods.get(&endpoint) {
+            let port = self.facts.ports.get(ifindex)?;
+            return Some((*ifindex, port.pod_mac, port.host_mac));
+        }
+        let node = self.view.nodes.get(&self.facts.node)?;
+        let host = self.facts.host.as_ref()?;
+        let own = node.addresses.contains(&endpoint);
+        let fits = self.image.ports.contains_key(&host.ifindex);
+        (own && fits).then_some((host.ifindex, host.mac, host.port_mac))
+    }
+}

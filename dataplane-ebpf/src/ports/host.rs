@@ -1,0 +1,341 @@
+//! Shell: what the agent adds to its namespace and leaves there: routes, a rule, the tunnel device, and the
+//! pair of devices by which the node's own processes reach the clusterset.
+//!
+//! The pair is a veth whose one end has the node's address from the VIP pool and the routes of both pools, and
+//! whose other end is a port like a pod's: the programs need not know that a node is no pod. The routes stand
+//! in a table of their own that only the node's own packets look at: what the host would forward for others
+//! meets the `unreachable` routes of the main table.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use causeway_proto::model::{Address, Prefix};
+use futures::TryStreamExt;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{InfoVxlan, LinkMessage};
+use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope, RouteType};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::{
+    AddressMessageBuilder, Error, Handle, IpVersion, LinkUnspec, LinkVeth, LinkVxlan,
+    RouteMessageBuilder,
+};
+
+use super::PortError;
+use super::link::{self, Link};
+use crate::compile::HostFacts;
+
+/// The tunnel device's name.
+pub const TUNNEL: &str = "cway0";
+/// The device that has the node's address.
+pub const HOST: &str = "cway-host";
+/// Its other end, whose ingress is a port.
+pub const HOST_PORT: &str = "cway-port";
+/// MTU of the tunnel device: super-packets pass whole, the uplink cuts them.
+const TUNNEL_MTU: u32 = 65_000;
+/// Marks routes and rules as ours, beyond the numbers that routing daemons have.
+const OURS: RouteProtocol = RouteProtocol::Other(241);
+/// Table of the routes that the node's own packets take.
+const TABLE: u32 = 7472;
+/// Before what others route: both pools are ours alone.
+const RULE_PRIORITY: u32 = 24;
+/// What the kernel calls the origin of a node's own packets.
+const OWN_PACKETS: &str = "lo";
+/// Behind any route that somebody else has for a pool.
+const LAST_METRIC: u32 = u32::MAX;
+
+/// Adds to this namespace, and takes away.
+#[derive(Debug, Clone)]
+pub struct Host(pub(super) Handle);
+
+/// What of ours was found.
+#[derive(Debug, Clone)]
+pub enum Thing {
+    /// A device.
+    Device(String, u32),
+    /// A route.
+    Route(RouteMessage),
+    /// A rule.
+    Rule(RuleMessage),
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(name, _) => write!(f, "device {name}"),
+            Self::Route(route) => {
+                let kind = format!("{:?}", route.header.kind).to_lowercase();
+                let bits = route.header.destination_prefix_length;
+                let to = route.attributes.iter().find_map(|a| match a {
+                    rtnetlink::packet_route::route::RouteAttribute::Destination(
+                        rtnetlink::packet_route::route::RouteAddress::Inet(to),
+                    ) => Some(*to),
+                    _ => None,
+                });
+                let to = to.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                write!(f, "{kind} route to {to}/{bits}")
+            }
+            Self::Rule(rule) => {
+                let to = rule.attributes.iter().find_map(|a| match a {
+                    RuleAttribute::Destination(to) => Some(to.to_string()),
+                    _ => None,
+                });
+                let bits = rule.header.dst_len;
+                write!(f, "rule for {}/{bits}", to.unwrap_or_default())
+            }
+        }
+    }
+}
+
+fn refused(what: &'static str) -> impl Fn(Error) -> PortError {
+    move |error| PortError::Netlink(what, error)
+}
+
+impl Host {
+    /// A connection of its own.
+    ///
+    /// # Errors
+    /// When there is no socket.
+    pub fn open() -> Result<Self, PortError> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(PortError::Socket)?;
+        tokio::spawn(connection);
+        Ok(Self(handle))
+    }
+
+    /// A route that answers "unreachable" for each prefix: nothing of ours leaks before, beside or after
+    /// the programs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn hold_back(&self, pools: &[Prefix]) -> Result<(), PortError> {
+        for (base, bits) in pools.iter().filter_map(v4) {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(base, bits)
+                .kind(RouteType::Unreachable)
+                .protocol(OURS)
+                .priority(LAST_METRIC)
+                .build();
+            let added = self.0.route().add(route).replace().execute().await;
+            added.map_err(refused("unreachable route"))?;
+        }
+        Ok(())
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Link>, Error> {
+        let links = link::all(&self.0).await?;
+        Ok(links.into_iter().find(|l| l.name == name))
+    }
+
+    /// Whether there is a device of this index.
+    pub async fn has(&self, index: u32) -> bool {
+        let links = link::all(&self.0).await.unwrap_or_default();
+        links.iter().any(|l| l.index == index)
+    }
+
+    /// Makes the tunnel device if it is not there with this port, and gives its index.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn tunnel(&self, port: u16) -> Result<u32, PortError> {
+        let handle = &self.0;
+        let refused = refused("tunnel device");
+        match self.find(TUNNEL).await.map_err(&refused)? {
+            Some(link) if link.vxlan_port == Some(port) => return Ok(link.index),
+            Some(link) => {
+                let deleted = handle.link().del(link.index).execute().await;
+                deleted.map_err(&refused)?;
+            }
+            None => {}
+        }
+        let device: LinkMessage = LinkVxlan::new(TUNNEL, 0)
+            .append_info_data(InfoVxlan::CollectMetadata(true))
+            .append_info_data(InfoVxlan::Gbp)
+            .append_info_data(InfoVxlan::Learning(false))
+            .append_info_data(InfoVxlan::UDPCsum(false))
+            .port(port)
+            .mtu(TUNNEL_MTU)
+            .build();
+        let made = handle.link().add(device).execute().await;
+        made.map_err(&refused)?;
+        let link = self.find(TUNNEL).await.map_err(&refused)?;
+        let link = link.ok_or(PortError::Missing(TUNNEL))?;
+        let up = LinkUnspec::new_with_index(link.index).up().build();
+        handle.link().set(up).execute().await.map_err(&refused)?;
+        Ok(link.index)
+    }
+
+    /// Gives the node's own processes their address, and the way to both pools by it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn node(
+        &self,
+        address: Address,
+        mtu: u32,
+        pools: &[Prefix],
+    ) -> Result<HostFacts, PortError> {
+        let refused = refused("device of the node's own address");
+        let Some(own) = address.v4() else {
+            return Err(PortError::Missing("IPv4 address of the node"));
+        };
+        if self.find(HOST).await.map_err(&refused)?.is_none() {
+            let pair = LinkVeth::new(HOST, HOST_PORT).build();
+            let made = self.0.link().add(pair).execute().await;
+            made.map_err(&refused)?;
+        }
+        let mut ends = Vec::with_capacity(2);
+        for name in [HOST, HOST_PORT] {
+            let link = self.find(name).await.map_err(&refused)?;
+            let link = link.ok_or(PortError::Missing(name))?;
+            // Nobody answers ARP there: all goes to the other end.
+            let set = LinkUnspec::new_with_index(link.index).arp(false).mtu(mtu);
+            let set = self.0.link().set(set.up().build()).execute().await;
+            set.map_err(&refused)?;
+            ends.push(link);
+        }
+        let [host, port] = ends.as_slice() else {
+            return Err(PortError::Missing(HOST));
+        };
+        self.address(host.index, own).await.map_err(&refused)?;
+        self.ways(host.index, own, pools).await.map_err(&refused)?;
+        Ok(HostFacts {
+            ifindex: port.index,
+            address,
+            mac: host.mac,
+            port_mac: port.mac,
+        })
+    }
+
+    /// Exactly this address on the device.
+    async fn address(&self, index: u32, own: Ipv4Addr) -> Result<(), Error> {
+        let wanted = AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(index)
+            .address(own, 32)
+            .build();
+        let there: Vec<_> = self
+            .0
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute()
+            .try_collect()
+            .await?;
+        let add = self.0.address().add(index, own.into(), 32).replace();
+        add.execute().await?;
+        for old in there {
+            let v4 = old.header.family == AddressFamily::Inet;
+            if v4
+                && old
+                    .attributes
+                    .iter()
+                    .all(|a| !wanted.attributes.contains(a))
+            {
+                self.0.address().del(old).execute().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Routes and rules for the pools, and none for others.
+    async fn ways(&self, index: u32, own: Ipv4Addr, pools: &[Prefix]) -> Result<(), Error> {
+        for (base, bits) in pools.iter().filter_map(v4) {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(base, bits)
+                .output_interface(index)
+                .pref_source(own)
+                .scope(RouteScope::Link)
+                .protocol(OURS)
+                .table_id(TABLE)
+                .build();
+            self.0.route().add(route).replace().execute().await?;
+        }
+        let there = self.rules().await?;
+        let to = |rule: &RuleMessage| {
+            let to = rule.attributes.iter().find_map(|a| match a {
+                RuleAttribute::Destination(std::net::IpAddr::V4(to)) => Some(*to),
+                _ => None,
+            });
+            to.map(|to| (to, rule.header.dst_len))
+        };
+        let wanted: Vec<_> = pools.iter().filter_map(v4).collect();
+        for (base, bits) in &wanted {
+            if there.iter().any(|rule| to(rule) == Some((*base, *bits))) {
+                continue;
+            }
+            let mut rule = self
+                .0
+                .rule()
+                .add()
+                .v4()
+                .destination_prefix(*base, *bits)
+                .input_interface(OWN_PACKETS)
+                .table_id(TABLE)
+                .priority(RULE_PRIORITY)
+                .action(RuleAction::ToTable);
+            rule.message_mut()
+                .attributes
+                .push(RuleAttribute::Protocol(OURS));
+            rule.execute().await?;
+        }
+        for old in there {
+            if to(&old).is_none_or(|to| !wanted.contains(&to)) {
+                self.0.rule().del(old).execute().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rules(&self) -> Result<Vec<RuleMessage>, Error> {
+        let all = self.0.rule().get(IpVersion::V4).execute();
+        let all: Vec<RuleMessage> = all.try_collect().await?;
+        let ours = |rule: &RuleMessage| rule.attributes.contains(&RuleAttribute::Protocol(OURS));
+        Ok(all.into_iter().filter(ours).collect())
+    }
+
+    /// All that an agent has added here, by any start.
+    ///
+    /// # Errors
+    /// When something cannot be listed.
+    pub async fn remains(&self) -> Result<Vec<Thing>, PortError> {
+        let refused = refused("list of what is ours");
+        let rules = self.rules().await.map_err(&refused)?;
+        let links = link::all(&self.0).await.map_err(&refused)?;
+        let devices = links
+            .into_iter()
+            .filter(|l| [TUNNEL, HOST, HOST_PORT].contains(&l.name.as_str()));
+        let wanted = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let routes = self.0.route().get(wanted).execute();
+        let routes: Vec<RouteMessage> = routes.try_collect().await.map_err(&refused)?;
+        let routes = routes.into_iter().filter(|r| r.header.protocol == OURS);
+        let rules = rules.into_iter().map(Thing::Rule);
+        let devices = devices.map(|l| Thing::Device(l.name, l.index));
+        Ok(rules
+            .chain(routes.map(Thing::Route))
+            .chain(devices)
+            .collect())
+    }
+
+    /// Takes one away. What went with something else is as good.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn remove(&self, thing: &Thing) -> Result<(), PortError> {
+        let handle = &self.0;
+        let done = match thing.clone() {
+            Thing::Device(_, index) => handle.link().del(index).execute().await,
+            Thing::Route(route) => handle.route().del(route).execute().await,
+            Thing::Rule(rule) => handle.rule().del(rule).execute().await,
+        };
+        match done {
+            Err(Error::NetlinkError(error)) if is_absent(error.raw_code()) => Ok(()),
+            done => done.map_err(refused("removal")),
+        }
+    }
+}
+
+fn is_absent(code: i32) -> bool {
+    [libc::ENODEV, libc::ESRCH, libc::ENOENT].contains(&code.saturating_neg())
+}
+
+fn v4(prefix: &Prefix) -> Option<(Ipv4Addr, u8)> {
+    prefix.base().v4().map(|base| (base, prefix.family_len()))
+}
