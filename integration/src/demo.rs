@@ -82,6 +82,9 @@ fn steps(mesh: &mut Mesh, report: &mut Report) -> anyhow::Result<()> {
     report.step("UDP echo and ping", |checks| {
         services::datagrams(mesh, cart, checks)
     })?;
+    report.step("a node's own processes", |checks| {
+        services::node_processes(mesh, cart, checks)
+    })?;
     report.step("packets that must not pass", |checks| {
         hostile::packets(mesh, cart, checks)
     })?;

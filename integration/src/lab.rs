@@ -126,6 +126,14 @@ impl Lab {
         network::pod(node, pod, &self.netns(node.name), &self.pod(pod))
     }
 
+    /// Something on a node that is no pod of its cluster.
+    pub fn add_stray(&mut self, node: &Node) -> anyhow::Result<Netns> {
+        self.make_namespace("stray")?;
+        let netns = self.netns("stray");
+        network::stray(&self.netns(node.name), &netns)?;
+        Ok(netns)
+    }
+
     /// Takes a pod away, as kubelet does: its processes, then its namespace.
     pub fn remove_pod(&mut self, pod: &Pod) -> anyhow::Result<()> {
         self.processes.kill_named(pod.name)?;

@@ -17,6 +17,9 @@ use crate::lab::{fetch, ping, wait};
 const FETCHES: u32 = 300;
 /// Fewest and most that one of three backends may get: 20 and 47 %.
 const SHARE: std::ops::RangeInclusive<u32> = 60..=141;
+/// New connections of each node.
+const NODE_FETCHES: u32 = 30;
+const NODE_BULK: u64 = 5 * 1024 * 1024;
 const BULK: u64 = 20 * 1024 * 1024;
 /// What fits beside two headers and the tunnel's 50 bytes at MTU 1500.
 const MSS_MAX: u32 = 1410;
@@ -300,5 +303,32 @@ pub fn datagrams(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::
         crossed,
         crossed >= 1,
     );
+    Ok(())
+}
+
+/// A process of a node, no pod, fetches from the other cluster and from its own.
+pub fn node_processes(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Result<()> {
+    let near = SocketAddr::from((mesh.address(&CART_1, "cart")?, 80));
+    for (node, to) in [("e1", cart), ("w1", near), ("w2", near)] {
+        let netns = mesh.lab.netns(node);
+        let tally = netns.enter(|| fetch::tally(to, NODE_FETCHES, LIMIT))?;
+        let answered: u32 = tally.backends.values().sum();
+        checks.same(&format!("answers for {node}"), NODE_FETCHES, answered);
+        if let Some(failure) = tally.failures.first() {
+            checks.note(&format!("first failure: {failure}"));
+        }
+        let seen = tally.clients.keys().all(|seen| match seen {
+            IpAddr::V4(seen) => is_mapped(*seen),
+            IpAddr::V6(_) => false,
+        });
+        checks.check(
+            &format!("{node} as backends see it"),
+            "one mapped address",
+            format!("{:?}", tally.clients.keys().collect::<Vec<_>>()),
+            seen && tally.clients.len() == 1,
+        );
+        let same = netns.enter(|| fetch::download(to, NODE_BULK, LIMIT))??;
+        checks.same(&format!("{node} downloads 5 MiB whole"), true, same);
+    }
     Ok(())
 }

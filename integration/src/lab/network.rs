@@ -8,7 +8,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::netns::{Netns, ip};
-use super::topology::{Node, OUTSIDE, Pod};
+use super::topology::{Node, OUTSIDE, Pod, STRAY, STRAY_GATEWAY};
 
 /// Of every link; the tunnel's overhead has to fit below it.
 const MTU: u32 = 1500;
@@ -73,6 +73,20 @@ pub fn node(node: &Node, others: &[Node], netns: &Netns, wan: &Netns) -> anyhow:
         netns.sysctl("net/bridge/bridge-nf-call-iptables", "1")?;
     }
     Ok(())
+}
+
+/// Something on a node that is no pod: a network of its own behind the node's forwarding.
+pub fn stray(host: &Netns, netns: &Netns) -> anyhow::Result<()> {
+    let (host_name, name) = (host.name(), netns.name());
+    let link = ["link", "add", "stray", "netns", host_name, "type", "veth"];
+    ip(&[&link[..], &["peer", "name", "eth0", "netns", name]].concat())?;
+    let (own, gateway) = (STRAY, STRAY_GATEWAY);
+    netns.ip(&format!(
+        "link set eth0 mtu {MTU} up\naddr add {own}/24 dev eth0\nroute add default via {gateway}\n"
+    ))?;
+    host.ip(&format!(
+        "link set stray mtu {MTU} up\naddr add {gateway}/24 dev stray\n"
+    ))
 }
 
 /// A link from the bridge into the pod, as the `bridge` plugin makes it.

@@ -116,6 +116,10 @@ pub const DB_0: Pod = pod("db-0", "w1", 0, 10);
 pub const DB_1: Pod = pod("db-1", "w2", 1, 10);
 /// Behind a service that nobody exported.
 pub const SECRET: Pod = pod("secret", "w1", 0, 11);
+/// Something on a node that is no pod, and its node's address towards it.
+pub const STRAY: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 5);
+/// See [`STRAY`].
+pub const STRAY_GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// The pods that are there from the start.
 pub const PODS: [Pod; 10] = [
     CLIENT,
