@@ -2,20 +2,23 @@
 //! goes out.
 
 mod devices;
+mod health;
 mod hooks;
 mod report;
 mod source;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use causeway_certs::dial::causes;
+use causeway_certs::health::Answering;
 use causeway_proto::model::{
-    Address, NodeName, Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
+    Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
 };
+use health::Health;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -41,10 +44,6 @@ const FEW_FLOWS: u64 = 1000;
 pub struct Start {
     /// The configuration.
     pub config: Config,
-    /// This node.
-    pub node: NodeName,
-    /// Its address for tunnel packets; `None`: the uplink's.
-    pub outer: Option<Address>,
     /// The eBPF object.
     pub object: PathBuf,
     /// Views come from this file, not from a gateway.
@@ -106,24 +105,22 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     if start.breaks != Breaks::default() {
         tracing::warn!(breaks = ?start.breaks, "pieces are left out on purpose; not for real use");
     }
+    let health = Health::starting();
+    let _answering = match &config.health_socket {
+        Some(socket) => Some(answer(&health, socket).await?),
+        None => None,
+    };
     let ports = Ports::open().context("the agent needs CAP_NET_ADMIN")?;
     if !start.breaks.routes {
         let held_back = ports.host().hold_back(&config.pools).await;
         held_back.context("routes that keep the pools off the underlay")?;
     }
-    let wanted = Wanted {
-        ports: config.ports.clone(),
-        uplink: Asked {
-            device: config.uplink.clone(),
-            address: start.outer,
-        },
-    };
     let kernel = Kernel::load(&start.object, &config.pin_dir).with_context(|| hint(&config))?;
     let image = kernel.image().context("maps left by an earlier start")?;
-    tracing::info!(node = %start.node, frontends = image.frontends.len(), "programs loaded");
+    tracing::info!(node = %start.config.node, frontends = image.frontends.len(), "programs loaded");
     let host = ports.host();
     let (tell_ports, mut seen) = watch::channel(None);
-    tokio::spawn(ports.follow(wanted, tell_ports));
+    tokio::spawn(ports.follow(wanted(&config), tell_ports));
     let (tell_views, mut views) = watch::channel(None);
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports).context("the node's name")?;
@@ -156,8 +153,9 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                     agent.step().await;
                 }
                 agent.tell(&tell_report);
+                health.tick(agent.ready());
                 if let (Some(view), Some(uplink)) = (&agent.view, agent.uplink()) {
-                    prober.send(view, &agent.start.node, uplink.address).await;
+                    prober.send(view, &agent.start.config.node, uplink.address).await;
                 }
             }
             _ = terminate.recv() => break,
@@ -166,6 +164,23 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     }
     tracing::info!("leaving; what is programmed stays");
     Ok(())
+}
+
+fn wanted(config: &Config) -> Wanted {
+    Wanted {
+        ports: config.ports.clone(),
+        uplink: Asked {
+            device: config.uplink.clone(),
+            address: config.outer_address,
+        },
+    }
+}
+
+async fn answer(health: &Health, socket: &Path) -> anyhow::Result<Answering> {
+    let health = health.clone();
+    let well = move |probe| std::future::ready(health.answer(probe));
+    let answering = causeway_certs::health::answer(socket, well).await;
+    answering.with_context(|| format!("health socket {}", socket.display()))
 }
 
 /// What to check when the kernel does not take the programs.
@@ -266,7 +281,7 @@ impl Agent {
             }
         };
         self.failures.remove("uplink");
-        let (config, node) = (&self.start.config, &self.start.node);
+        let (config, node) = (&self.start.config, &self.start.config.node);
         let mut ports = seen.ports;
         ports.retain(|_, port| config.ports.is_some() || is_pod_side(view, node, port));
         Some(NodeFacts {
@@ -293,7 +308,7 @@ impl Agent {
     fn problems(&self) -> Vec<Problem> {
         let failures = self.failures.iter().map(|(what, error)| Problem {
             kind: ProblemKind::BadObject,
-            subject: format!("node {} {what}", self.start.node),
+            subject: format!("node {} {what}", self.start.config.node),
             message: error.clone(),
         });
         self.compiled.iter().cloned().chain(failures).collect()

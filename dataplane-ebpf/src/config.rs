@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use causeway_certs::dial::{GatewayAt, Means};
+use causeway_certs::expand::{BadVariable, expand};
 use causeway_proto::model::{Address, NodeName, Prefix};
 use serde::Deserialize;
 
@@ -13,15 +14,13 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// This node, as the manifests or Kubernetes call it; `--node` goes before it.
-    #[serde(default)]
-    pub node: Option<NodeName>,
+    /// This node, as the manifests or Kubernetes call it.
+    pub node: NodeName,
     /// The device that carries tunnel packets to other nodes and clusters; unset: the one that has
     /// `outer_address`, or that of the default route.
     #[serde(default)]
     pub uplink: Option<String>,
-    /// This node's address on it: the outer source of tunnel packets; `--outer-address` goes before it, unset:
-    /// the device's own.
+    /// This node's address on it: the outer source of tunnel packets; unset: the device's own.
     #[serde(default)]
     pub outer_address: Option<Address>,
     /// Which devices are pod-side ports; unset: each veth behind which an address of a pod is.
@@ -38,6 +37,9 @@ pub struct Config {
     /// One-time file from `causeway enroll agent/NODE`, used when `state_dir` holds no certificate.
     #[serde(default)]
     pub enrolment: Option<Means>,
+    /// Where `causeway-agent health` asks; unset: nobody can.
+    #[serde(default)]
+    pub health_socket: Option<PathBuf>,
     /// The eBPF object; the variable `CAUSEWAY_EBPF_OBJECT` goes before it.
     #[serde(default)]
     pub object: Option<PathBuf>,
@@ -112,19 +114,43 @@ impl Config {
     }
 }
 
-/// Parses the file's text.
+/// Why a file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum BadConfig {
+    /// A variable.
+    #[error(transparent)]
+    Variable(#[from] BadVariable),
+    /// Line, column and reason, in the parser's words.
+    #[error(transparent)]
+    Yaml(#[from] serde_saphyr::Error),
+}
+
+/// Parses the file's text; variables of the environment are put in.
 ///
 /// # Errors
-/// With line, column and reason, in the parser's words.
-pub fn parse(text: &str) -> Result<Config, serde_saphyr::Error> {
-    serde_saphyr::from_str(text)
+/// At a variable or key that cannot be right.
+pub fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Config, BadConfig> {
+    Ok(serde_saphyr::from_str(&expand(text, variable)?)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Config, BadConfig> {
+        let node = |name: &str| (name == "NODE_NAME").then(|| "n7".to_owned());
+        super::parse(text, node)
+    }
+
+    #[test]
+    fn one_file_serves_every_node() {
+        let config = parse(&SHORT.replace("e1", "'${NODE_NAME}'")).unwrap();
+        assert_eq!(config.node.as_str(), "n7");
+        assert!(parse(&SHORT.replace("e1", "'${NODE_IP}'")).is_err());
+    }
+
     const SHORT: &str = "
+node: e1
 pin_dir: /sys/fs/bpf/causeway/e1
 gateways: ['unix:/run/causeway/local.sock', '192.0.2.2:7444']
 ";

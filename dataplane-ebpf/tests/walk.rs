@@ -74,6 +74,7 @@ fn packets_walk() {
     walk_with_a_stranger(&mut lab, &object);
     walk_restart(&mut lab, &object);
     walk_rejection(&mut lab, &east);
+    walk_clean(&mut lab);
 }
 
 /// What a server says: its name, and the address that it saw.
@@ -392,4 +393,38 @@ fn walk_rejection(lab: &mut Lab, east: &View) {
         lab.explain()
     );
     assert!(started.elapsed() < Duration::from_millis(500));
+}
+
+/// An agent says whether it is well; what it leaves behind is taken away, all of it, and nothing else.
+fn walk_clean(lab: &mut Lab) {
+    let well = |lab: &Lab, what: &str| lab.command("w2", &["health", what]);
+    assert_eq!(well(lab, "--ready"), (true, String::new()));
+    assert_eq!(well(lab, "--live"), (true, String::new()));
+    let (cleaned, said) = lab.command("w2", &["clean"]);
+    assert!(!cleaned && said.contains("an agent is running"), "{said}");
+    lab.kill_agent("w2");
+    assert!(!well(lab, "--live").0);
+    let (clean, said) = lab.command("w2", &["clean", "--check"]);
+    for left in [
+        "cway0",
+        "cway-host",
+        "links",
+        "unreachable route to 241.0.0.0/16",
+        "rule for",
+    ] {
+        assert!(!clean && said.contains(left), "{left} of {said}");
+    }
+    // What is programmed serves on until then.
+    assert!(ask(lab, "c2", WEST_VIP, 80).is_ok(), "{}", lab.explain());
+    let (cleaned, said) = lab.command("w2", &["clean"]);
+    assert!(cleaned, "{said}");
+    let (clean, said) = lab.command("w2", &["clean", "--check"]);
+    assert!(clean, "{said}");
+    let all = lab.all_of("w2");
+    for ours in ["cway", "241.", "242.", "proto 241", "7472"] {
+        assert!(!all.contains(ours), "{ours} in {all}");
+    }
+    assert!(all.contains("v-c2"), "{all}");
+    assert!(std::fs::read_dir(lab.pins("w2")).is_err());
+    assert!(lab.ping("c2", Ipv4Addr::new(10, 244, 2, 7)), "pods go on");
 }

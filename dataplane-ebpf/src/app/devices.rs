@@ -82,7 +82,7 @@ impl Agent {
 
     /// The address by which the node's own processes are clients. Pods do without it.
     async fn own_address(&mut self, view: &View) {
-        let Some(address) = view.node_addresses.get(&self.start.node) else {
+        let Some(address) = view.node_addresses.get(&self.start.config.node) else {
             return;
         };
         let mtu = u32::from(self.mtu().saturating_sub(OVERHEAD));

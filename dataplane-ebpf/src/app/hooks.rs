@@ -43,7 +43,7 @@ impl Agent {
         let named = self.start.config.ports.is_some();
         for (index, port) in &seen.ports {
             let view = self.view.as_ref();
-            if named || view.is_some_and(|view| is_pod_side(view, &self.start.node, port)) {
+            if named || view.is_some_and(|view| is_pod_side(view, &self.start.config.node, port)) {
                 wanted.insert((Hook::Pod, *index), port.name.clone());
             }
         }

@@ -22,7 +22,7 @@ impl Agent {
             Some((name.clone(), counters))
         });
         Report {
-            node: self.start.node.clone(),
+            node: self.start.config.node.clone(),
             time: clock::now(),
             programmed: self.programmed,
             drops: drops.map(|(r, n)| (r.name().to_owned(), *n)).collect(),

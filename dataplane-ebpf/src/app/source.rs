@@ -29,8 +29,8 @@ pub fn spawn(
         tokio::spawn(file(path, views));
         return Ok(());
     }
-    let dialer = Arc::new(link::dialer(&start.config, &start.node)?);
-    let node = start.node.clone();
+    let dialer = Arc::new(link::dialer(&start.config, &start.config.node)?);
+    let node = start.config.node.clone();
     let keeper = dialer.clone();
     // So that the nodes of a cluster do not all come at once.
     let jitter = SipHasher::new().hash(node.as_str().as_bytes());

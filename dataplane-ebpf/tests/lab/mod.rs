@@ -221,7 +221,7 @@ impl Lab {
         self.dir.path().join(format!("{node}.{what}"))
     }
 
-    fn pins(&self, node: &str) -> PathBuf {
+    pub fn pins(&self, node: &str) -> PathBuf {
         PathBuf::from(format!("/sys/fs/bpf/{}", self.full(node)))
     }
 
@@ -251,9 +251,10 @@ impl Lab {
             "ports: {bridge: cni0}\n"
         };
         let text = format!(
-            "node: {node}\nouter_address: {}\npin_dir: {}\n{ports}",
+            "node: {node}\nouter_address: {}\npin_dir: {}\nhealth_socket: {}\n{ports}",
             self.uplinks[node],
-            pins.display()
+            pins.display(),
+            self.file(agent, "health").display()
         );
         std::fs::write(self.file(agent, "yaml"), text).unwrap();
     }
@@ -270,10 +271,8 @@ impl Lab {
             .append(true)
             .open(self.file(agent, "log"))
             .unwrap();
-        let child = Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{}", self.full(node)))
-            .args(LEAST_PRIVILEGE)
-            .arg(env!("CARGO_BIN_EXE_causeway-agent"))
+        let child = self
+            .program(node)
             .arg("--config")
             .arg(self.file(agent, "yaml"))
             .arg("--view")
@@ -287,6 +286,39 @@ impl Lab {
             .spawn()
             .unwrap();
         self.agents.insert(agent.to_owned(), child);
+    }
+
+    /// The agent's program as a pod of the node would run it.
+    fn program(&self, node: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{}", self.full(node)))
+            .args(LEAST_PRIVILEGE)
+            .arg(env!("CARGO_BIN_EXE_causeway-agent"));
+        command
+    }
+
+    /// One of the program's commands, and what it says.
+    pub fn command(&self, node: &str, words: &[&str]) -> (bool, String) {
+        let mut command = self.program(node);
+        command.args(words).arg("--config");
+        let out = command.arg(self.file(node, "yaml")).output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (out.status.success(), said)
+    }
+
+    /// Names of devices, routes and rules of a node.
+    pub fn all_of(&self, node: &str) -> String {
+        let mut all = String::new();
+        for what in ["link", "route", "rule"] {
+            let full = self.full(node);
+            let args = ["-n", &full, "-4", "-o", what, "show"];
+            let table = ["table", "all"];
+            let table = if what == "route" { &table[..] } else { &[] };
+            let out = Command::new("ip").args(args).args(table).output().unwrap();
+            all += &String::from_utf8_lossy(&out.stdout);
+        }
+        all
     }
 
     /// Programs of somebody else on the ports and the uplink of a node: those of an agent that has no View.
