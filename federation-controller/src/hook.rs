@@ -1,12 +1,14 @@
 //! Shell: what the chart's hooks run: installing, choosing gateways, DNS, uninstalling, testing. Each says what it
 //! does line by line, gives up at its deadline, and says which verb on which object failed.
 
+mod check;
 pub mod corefile;
 pub mod definitions;
 mod dns;
 pub mod gateways;
 mod install;
 mod label;
+pub mod question;
 mod refusal;
 mod site;
 mod uninstall;
@@ -41,6 +43,14 @@ pub enum Hook {
         service: String,
         #[command(flatten)]
         coredns: dns::CoreDns,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Looks whether all is well
+    Test {
+        /// Ask for clusterset.local at Causeway only, not through CoreDNS
+        #[arg(long)]
+        keep_coredns: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -100,6 +110,10 @@ pub async fn run(hook: &Hook) -> anyhow::Result<()> {
         } => {
             dns::forward(&common.site().await?, coredns, service).await?;
         }
+        Hook::Test {
+            keep_coredns,
+            common,
+        } => check::run(&common.site().await?, !keep_coredns).await?,
         Hook::Uninstall {
             what,
             coredns,

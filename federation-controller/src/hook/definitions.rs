@@ -152,6 +152,12 @@ mod tests {
     }
 
     #[test]
+    fn the_charts_copy_is_fresh() {
+        let held = include_str!("../../../helm/files/crds.yaml");
+        assert!(held == crd::yaml().unwrap(), "run `cargo xtask gen`");
+    }
+
+    #[test]
     fn ours_is_made_and_brought_up_to_date() {
         let mut found = wanted();
         assert_eq!(decide(None, &found, "0.1.0"), Ok(Decision::Create));

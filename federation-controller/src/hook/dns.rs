@@ -18,16 +18,16 @@ const FORWARDS: &str = "causeway.dev/clusterset-dns";
 #[derive(Debug, Clone, clap::Args)]
 pub struct CoreDns {
     /// Namespace of CoreDNS
-    #[arg(long = "coredns-namespace", default_value = "kube-system")]
+    #[arg(id = "coredns-namespace", long, default_value = "kube-system")]
     namespace: String,
     /// ConfigMap that holds its Corefile
-    #[arg(long = "coredns-configmap", default_value = "coredns")]
+    #[arg(id = "coredns-configmap", long, default_value = "coredns")]
     configmap: String,
     /// Key of the Corefile in it
-    #[arg(long = "coredns-key", default_value = "Corefile")]
+    #[arg(id = "coredns-key", long, default_value = "Corefile")]
     key: String,
     /// Deployment whose pods are made anew, so that they take the change at once; empty: it is left to CoreDNS
-    #[arg(long = "coredns-deployment", default_value = "coredns")]
+    #[arg(id = "coredns-deployment", long, default_value = "coredns")]
     deployment: String,
 }
 

@@ -5,18 +5,18 @@ use std::path::Path;
 use anyhow::bail;
 
 use crate::step::{self, Outcome, step};
-use crate::{say, tidy};
+use crate::{generate, say, tidy};
 
-/// fmt, clippy, tidy; each runs whatever the others said, so that one look shows all.
+/// fmt, clippy, tidy, generated files; each runs whatever the others said, so that one look shows all.
 pub fn run(root: &Path) -> anyhow::Result<()> {
     say::line("check");
-    let parts = [fmt(root), clippy(root), tidy(root)];
+    let parts = [fmt(root), clippy(root), tidy(root), generate::check(root)];
     let failed: Vec<_> = parts.into_iter().filter_map(Result::err).collect();
     for error in &failed {
         say::problem(&format!("{error:#}"));
     }
     if !failed.is_empty() {
-        bail!("{} of 3 parts failed", failed.len());
+        bail!("{} of 4 parts failed", failed.len());
     }
     Ok(())
 }

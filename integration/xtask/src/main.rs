@@ -1,4 +1,4 @@
-//! Shell: the one door. `cargo xtask setup | build | check | tidy | test | demo | bench | image`.
+//! Shell: the one door. `cargo xtask setup | build | check | tidy | test | demo | bench | image | gen`.
 //!
 //! It depends on none of our crates: it builds them and runs what was built, so that it works
 //! while they do not compile.
@@ -6,6 +6,7 @@
 mod bpf;
 mod cargo;
 mod check;
+mod generate;
 mod host;
 mod image;
 mod levels;
@@ -36,7 +37,7 @@ enum Command {
     Setup,
     /// Build the host binaries and the eBPF object
     Build,
-    /// fmt, clippy, tidy
+    /// fmt, clippy, tidy, freshness of generated files
     Check,
     /// Rules of the code that the compiler does not know
     Tidy,
@@ -65,6 +66,8 @@ enum Command {
         #[arg(short, long, default_value = "text")]
         output: String,
     },
+    /// Write the files that are made of others: the chart's table of values, definitions of custom resources
+    Gen,
     /// The container image, as an OCI archive that nodes and registries take
     Image {
         /// The archive; below the target directory when absent
@@ -124,6 +127,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             levels::demo(&root, down, without.as_deref(), keep)
         }
         Command::Bench { output } => levels::bench(&root, &output),
+        Command::Gen => generate::run(&root).map(|()| ExitCode::SUCCESS),
         Command::Image { out, profile, name } => {
             image::run(&root, profile, name, out).map(|()| ExitCode::SUCCESS)
         }

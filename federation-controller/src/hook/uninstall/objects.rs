@@ -2,8 +2,9 @@
 
 use futures::{TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -26,6 +27,9 @@ const OWN: &str = "app.kubernetes.io/managed-by=causeway";
 const MANAGER: &str = "causeway-controller";
 /// Names of Secrets that pairing lives in.
 const STATE: [&str; 2] = ["causeway-ca", "causeway-state-"];
+/// What a failed hook and a failed test leave for their logs.
+const FAILED_JOBS: [&str; 2] = ["causeway-hook-install", "causeway-hook-dns"];
+const FAILED_TEST: &str = "causeway-hook-test";
 /// Deletions at once.
 const AT_ONCE: usize = 16;
 
@@ -41,6 +45,7 @@ pub async fn remove(site: &Site, state: bool) -> Result<(), HookError> {
     own::<ConfigMap>(site, "configmaps", |_| true).await?;
     let goes = |name: &str| state || !STATE.iter().any(|kept| name.starts_with(kept));
     own::<Secret>(site, "secrets", goes).await?;
+    failures(site).await?;
     if !state {
         tracing::info!(
             "pairing is kept: Secrets causeway-ca and causeway-state-* in {}, and each gateway's directory",
@@ -171,6 +176,15 @@ async fn conditions(site: &Site) -> Result<(), HookError> {
     Ok(())
 }
 
+async fn failures(site: &Site) -> Result<(), HookError> {
+    let jobs: Api<Job> = Api::namespaced(site.client.clone(), &site.namespace);
+    for name in FAILED_JOBS {
+        delete(site, &jobs, &format!("Job {name}"), name).await?;
+    }
+    let pods: Api<Pod> = Api::namespaced(site.client.clone(), &site.namespace);
+    delete(site, &pods, &format!("Pod {FAILED_TEST}"), FAILED_TEST).await
+}
+
 /// Marked objects of a kind in our own namespace, those that `goes`.
 async fn own<K>(site: &Site, plural: &str, goes: impl Fn(&str) -> bool) -> Result<(), HookError>
 where
@@ -215,7 +229,7 @@ where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
     site.insist(
-        async || match api.delete(name, &DeleteParams::default()).await {
+        async || match api.delete(name, &DeleteParams::background()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             answer => answer.map(drop).map_err(refused("delete", what)),
         },
