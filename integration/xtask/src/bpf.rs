@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::step::{self, Outcome};
-use crate::{host, setup};
+use crate::{cargo, host, setup};
 
 /// The environment variable that names a finished object.
 pub const OBJECT_VARIABLE: &str = "CAUSEWAY_EBPF_OBJECT";
@@ -78,7 +78,7 @@ pub fn build(root: &Path, target: &Path) -> anyhow::Result<(PathBuf, Outcome)> {
     let place = target.join("ebpf");
     let object = place.join(TARGET).join("bpf").join(PACKAGE);
     let source = Source::find(root);
-    let (compiler, cargo) = match &source {
+    let (compiler, builder) = match &source {
         Source::Given(given) if given.is_file() => {
             let said = format!("given: {}", given.display());
             return Ok((given.clone(), Outcome::Already(said)));
@@ -94,12 +94,12 @@ pub fn build(root: &Path, target: &Path) -> anyhow::Result<(PathBuf, Outcome)> {
         ),
     };
     let linker = linker().context("bpf-linker is absent; `cargo xtask setup` builds it")?;
-    let cargo = if cargo.is_file() {
-        cargo
+    let builder = if builder.is_file() {
+        builder
     } else {
         PathBuf::from("cargo")
     };
-    let mut command = Command::new(&cargo);
+    let mut command = Command::new(&builder);
     command.args([
         "build",
         "--package",
@@ -118,7 +118,9 @@ pub fn build(root: &Path, target: &Path) -> anyhow::Result<(PathBuf, Outcome)> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("PATH", setup::path_with_tools()?);
     command.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &linker);
-    command.env("RUSTFLAGS", "-Cdebuginfo=2 -Clink-arg=--btf");
+    let flags = ["-Cdebuginfo=2", "-Clink-arg=--btf"].map(str::to_owned);
+    let flags = flags.into_iter().chain(cargo::without_paths(root)?);
+    command.env("CARGO_ENCODED_RUSTFLAGS", cargo::encoded(flags));
     command
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO_TARGET_DIR");

@@ -118,22 +118,27 @@ pub fn build_optimised(root: &Path) -> anyhow::Result<Built> {
         for package in packages().filter(|name| *name != "causeway-integration") {
             command.args(["--package", package]);
         }
-        command.env("CARGO_ENCODED_RUSTFLAGS", remapped(root)?);
+        command.env("CARGO_ENCODED_RUSTFLAGS", encoded(without_paths(root)?));
         step::run(&mut command)?;
         Ok(Outcome::Done(programs.display().to_string()))
     })?;
     Ok(Built { programs, object })
 }
 
-/// Compiler flags that write `.` for the checkout and `cargo` for cargo's own directory.
-fn remapped(root: &Path) -> anyhow::Result<String> {
+/// Compiler flags that write `.` for the checkout and `cargo` for cargo's own directory, so that what is built does not
+/// tell where.
+pub fn without_paths(root: &Path) -> anyhow::Result<[String; 2]> {
     let home = std::env::var("CARGO_HOME").map(PathBuf::from);
     let home =
         home.or_else(|_| std::env::var("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let home = home.context("neither CARGO_HOME nor HOME is set")?;
     let flag = |from: &Path, to| format!("--remap-path-prefix={}={to}", from.display());
-    // The separator of CARGO_ENCODED_RUSTFLAGS, so that a path may hold a space.
-    Ok([flag(&home, "cargo"), flag(root, ".")].join("\u{1f}"))
+    Ok([flag(&home, "cargo"), flag(root, ".")])
+}
+
+/// Flags as `CARGO_ENCODED_RUSTFLAGS` takes them: a path may hold a space.
+pub fn encoded(flags: impl IntoIterator<Item = String>) -> String {
+    flags.into_iter().collect::<Vec<_>>().join("\u{1f}")
 }
 
 /// The version of all that we build.

@@ -4,6 +4,8 @@
 mod layout;
 mod libraries;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,17 +58,13 @@ const ACCOUNTS: [(&str, &str); 3] = [
 ];
 
 /// Builds, packs, and says what came out and how large it is.
-pub fn run(
+pub fn pack(
     root: &Path,
     profile: Profile,
     name: Option<String>,
     out: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    setup::for_build(root)?;
-    let built = match profile {
-        Profile::Image => cargo::build_optimised(root)?,
-        Profile::Dev => cargo::build_all(root)?,
-    };
+    let built = build(root, profile)?;
     say::line("image");
     let version = cargo::version(root)?;
     let name = name.unwrap_or_else(|| format!("{REPOSITORY}:{version}"));
@@ -107,6 +105,34 @@ pub fn run(
             megabytes(image.unpacked)
         )))
     })
+}
+
+/// Builds, and writes the image's files below a directory, as a Dockerfile copies them.
+pub fn unpack(root: &Path, profile: Profile, directory: &Path) -> anyhow::Result<()> {
+    let built = build(root, profile)?;
+    say::line("image");
+    step("files", || {
+        let files = gather(&built, profile)?;
+        for (path, file) in &files {
+            let path = directory.join(path);
+            let parent = path.parent().unwrap_or(directory);
+            let failed = || format!("writing {}", path.display());
+            std::fs::create_dir_all(parent).with_context(failed)?;
+            std::fs::write(&path, &file.bytes).with_context(failed)?;
+            let mode = Permissions::from_mode(file.mode);
+            std::fs::set_permissions(&path, mode).with_context(failed)?;
+        }
+        let (count, shown) = (files.len(), directory.display());
+        Ok(Outcome::Done(format!("{count} below {shown}")))
+    })
+}
+
+fn build(root: &Path, profile: Profile) -> anyhow::Result<Built> {
+    setup::for_build(root)?;
+    match profile {
+        Profile::Image => cargo::build_optimised(root),
+        Profile::Dev => cargo::build_all(root),
+    }
 }
 
 /// All that the image holds, by path.

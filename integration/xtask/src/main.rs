@@ -73,6 +73,9 @@ enum Command {
         /// The archive; below the target directory when absent
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Put the files into this directory, in place of an archive
+        #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["out", "name"])]
+        unpacked: Option<PathBuf>,
         /// What the programs are built for
         #[arg(long, value_enum, default_value = "image")]
         profile: image::Profile,
@@ -128,9 +131,16 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Bench { output } => levels::bench(&root, &output),
         Command::Gen => generate::run(&root).map(|()| ExitCode::SUCCESS),
-        Command::Image { out, profile, name } => {
-            image::run(&root, profile, name, out).map(|()| ExitCode::SUCCESS)
+        Command::Image {
+            out,
+            unpacked,
+            profile,
+            name,
+        } => match unpacked {
+            Some(directory) => image::unpack(&root, profile, &directory),
+            None => image::pack(&root, profile, name, out),
         }
+        .map(|()| ExitCode::SUCCESS),
     }
 }
 
