@@ -3,11 +3,14 @@
 mod conflicts;
 mod edges;
 mod imports;
+mod life;
 mod names;
+mod nodes;
 mod pairing;
 mod reach;
 mod slices;
 mod status;
+mod trouble;
 
 use super::case::Case;
 
@@ -23,6 +26,9 @@ pub fn all() -> Vec<Case> {
         reach::CASES,
         edges::CASES,
         status::CASES,
+        trouble::CASES,
+        nodes::CASES,
+        life::CASES,
     ]
     .concat()
 }

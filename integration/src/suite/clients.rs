@@ -72,6 +72,13 @@ impl Clients {
         Ok(made.iter().filter(|c| c.side == side).cloned().collect())
     }
 
+    /// A cluster has lost them: the next case that wants some makes them anew.
+    pub fn forget(&self) {
+        if let Ok(mut made) = self.made.lock() {
+            made.clear();
+        }
+    }
+
     /// Removes them.
     pub fn remove(&self, stage: &Stage) -> anyhow::Result<()> {
         let mut made = self.made.lock().ok().context("a case fell over clients")?;
