@@ -107,7 +107,8 @@ pub fn run(options: &Options, setting: Setting) -> anyhow::Result<ExitCode> {
         .report
         .say(&format!("e2e: {count} cases, run {}", stage.run));
     if cases.iter().all(|case| case.turn != Turn::First) {
-        prepare(&stage)?;
+        // They find it installed.
+        install::both(&stage)?;
     }
     runner::run(&stage, &cases, manner);
     stage.clients.remove(&stage)?;
@@ -124,16 +125,6 @@ fn list(cases: &[Case], report: &Report) {
         let (name, what, specs) = (case.name, case.what, specs.join(" "));
         report.say(&format!("{name:36} {specs:8} {what}"));
     }
-}
-
-/// Cases that install nothing find Causeway installed.
-fn prepare(stage: &Stage) -> anyhow::Result<()> {
-    for side in BOTH {
-        if !install::is_installed(stage, side)? {
-            return install::both(stage);
-        }
-    }
-    Ok(())
 }
 
 fn open(setting: Setting, report: Report) -> anyhow::Result<Stage> {

@@ -18,7 +18,6 @@ use super::case::Case;
 #[must_use]
 pub fn all() -> Vec<Case> {
     [
-        pairing::CASES,
         imports::CASES,
         conflicts::CASES,
         slices::CASES,
@@ -29,6 +28,8 @@ pub fn all() -> Vec<Case> {
         trouble::CASES,
         nodes::CASES,
         life::CASES,
+        pairing::CASES,
+        life::END,
     ]
     .concat()
 }

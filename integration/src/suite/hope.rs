@@ -174,9 +174,19 @@ impl Place<'_> {
         expected: &str,
         is: impl Fn(&[Slice]) -> bool,
     ) -> anyhow::Result<Vec<Slice>> {
-        let what = format!("{self}: slices of {HELLO}: {expected}");
+        self.slices_of(HELLO, expected, is)
+    }
+
+    /// Slices of the import of that name.
+    pub fn slices_of(
+        &self,
+        name: &str,
+        expected: &str,
+        is: impl Fn(&[Slice]) -> bool,
+    ) -> anyhow::Result<Vec<Slice>> {
+        let what = format!("{self}: slices of {name}: {expected}");
         let slices = within(SLICES, &what, || {
-            let label = format!("{}={HELLO}", seen::MCS_SERVICE);
+            let label = format!("{}={name}", seen::MCS_SERVICE);
             let found = self.list(SLICE, &label)?;
             let all: Vec<Slice> = found.iter().map(seen::read).collect::<Result<_, _>>()?;
             Ok(if is(&all) {

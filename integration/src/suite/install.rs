@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use super::expect::{Look, within};
-use super::kind::{DAEMON_SET, DEPLOYMENT, PEER};
+use super::kind::{DAEMON_SET, DEPLOYMENT, NAMESPACE, PEER};
 use super::scene::{BOTH, SYSTEM, Side, Stage};
 use super::seen;
 
@@ -114,6 +114,41 @@ pub fn uninstall(stage: &Stage, side: Side) -> anyhow::Result<()> {
     helm(stage, side, &args).map(|_| ())
 }
 
+/// Takes an installation away with all that it knew, here and on nodes.
+pub fn forget(stage: &Stage, side: Side) -> anyhow::Result<()> {
+    let chart = stage.chart.to_string_lossy().into_owned();
+    let args = ["upgrade", RELEASE, &chart, "--reuse-values"];
+    let more = [
+        "--set",
+        "uninstall.deleteState=true",
+        "--timeout",
+        HELM_WAIT,
+    ];
+    helm(stage, side, &[args.as_slice(), &more].concat())?;
+    uninstall(stage, side)?;
+    let cluster = stage.cluster(side);
+    cluster.delete(NAMESPACE, "", SYSTEM)?;
+    let what = format!("{}: no namespace {SYSTEM}", cluster.context);
+    within(READY, &what, || {
+        Ok(match cluster.get(NAMESPACE, "", SYSTEM)? {
+            None => Look::Yes(()),
+            Some(_) => Look::No("it is there".to_owned()),
+        })
+    })
+}
+
+/// Two bare clusters, whatever was there.
+pub fn bare(stage: &Stage) -> anyhow::Result<()> {
+    for side in BOTH {
+        if is_installed(stage, side)? {
+            let context = &stage.cluster(side).context;
+            stage.report.say(&format!("uninstalling in {context}"));
+            forget(stage, side)?;
+        }
+    }
+    Ok(())
+}
+
 /// All our pods of one side are ready, in the version that is wanted.
 pub fn ready(stage: &Stage, side: Side) -> anyhow::Result<()> {
     let cluster = stage.cluster(side);
@@ -179,21 +214,28 @@ pub fn cluster_id(stage: &Stage, side: Side) -> anyhow::Result<String> {
     value.with_context(|| format!("{}: no cluster id: is Causeway installed?", cluster.context))
 }
 
-/// Both installed and paired, whatever was there.
+/// Both installed and paired; what is there and works is left as it is.
 pub fn both(stage: &Stage) -> anyhow::Result<()> {
+    let works = |side| Ok::<_, anyhow::Error>(is_installed(stage, side)? && hears(stage, side)?);
+    if works(Side::East)? && works(Side::West)? {
+        return Ok(());
+    }
+    bare(stage)?;
     for side in BOTH {
-        stage
-            .report
-            .say(&format!("installing in {}", stage.cluster(side).context));
+        let context = &stage.cluster(side).context;
+        stage.report.say(&format!("installing in {context}"));
         install(stage, side, &[])?;
     }
-    let paired = |side: Side| {
-        let peer = cluster_id(stage, side.other())?;
-        Ok::<_, anyhow::Error>(stage.cluster(side).get(PEER, "", &peer)?.is_some())
+    stage.report.say("pairing");
+    pair(stage)
+}
+
+/// Whether one side hears the other now.
+fn hears(stage: &Stage, side: Side) -> anyhow::Result<bool> {
+    let Ok(peer) = cluster_id(stage, side.other()) else {
+        return Ok(false);
     };
-    if !paired(Side::East)? {
-        stage.report.say("pairing");
-        return pair(stage);
-    }
-    BOTH.into_iter().try_for_each(|side| connected(stage, side))
+    let object = stage.cluster(side).get(PEER, "", &peer)?;
+    let condition = object.and_then(|object| seen::condition(&object, "Connected"));
+    Ok(condition.is_some_and(|c| c.status == "True"))
 }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::suite::case::{Case, Turn, case};
+use crate::suite::clients::Client;
 use crate::suite::expect::{self, Look, within};
 use crate::suite::hope::{CONDITIONS, first};
-use crate::suite::install::{self, causeway, helm};
-use crate::suite::kind::{
-    CONFIG_MAP, EXPORT, IMPORT, LEASE, NAMESPACE, NODE, PEER, PROPERTY, SECRET, SLICE,
-};
-use crate::suite::scene::{BOTH, SYSTEM, Scene, Side};
+use crate::suite::install::{self, helm};
+use crate::suite::kind::{CONFIG_MAP, EXPORT, IMPORT, LEASE, NODE, PEER, PROPERTY, SECRET, SLICE};
+use crate::suite::scene::{BOTH, Scene, Side};
 use crate::suite::seen::{self, Slice};
 use crate::suite::traffic::Traffic;
 use crate::suite::wanted::{self, HELLO, Server, Service};
@@ -27,24 +26,20 @@ pub const CASES: &[Case] = &[
     )
     .turn(Turn::Alone),
     case(
-        "life.dotted-name",
-        "a cluster id with a dot, in imports, slices and names",
-        dotted_name,
-    )
-    .turn(Turn::Alone),
-    case(
         "life.uninstall-and-back",
         "uninstalled, nothing is left on nodes; installed again, it is who it was",
         uninstall_and_back,
     )
     .turn(Turn::Last),
-    case(
-        "life.gone-for-good",
-        "uninstalled with its state, nothing is left anywhere",
-        gone_for_good,
-    )
-    .turn(Turn::Last),
 ];
+
+/// The last one: two bare clusters are left.
+pub const END: &[Case] = &[case(
+    "life.gone-for-good",
+    "uninstalled with its state, nothing is left anywhere",
+    gone_for_good,
+)
+.turn(Turn::Last)];
 
 /// Until withdrawn names are gone.
 const GONE: Duration = Duration::from_secs(20);
@@ -88,82 +83,6 @@ fn upgrade_and_rollback(scene: &Scene<'_>) -> anyhow::Result<()> {
         traffic.goes_on()?;
     }
     traffic.unharmed()
-}
-
-/// Takes an installation away with all that it knew.
-fn forget(scene: &Scene<'_>, side: Side) -> anyhow::Result<()> {
-    let stage = scene.stage;
-    install::install(stage, side, &["--set", "uninstall.deleteState=true"])?;
-    install::uninstall(stage, side)?;
-    stage.cluster(side).delete(NAMESPACE, "", SYSTEM)?;
-    let place = scene.at(side);
-    within(
-        CONDITIONS,
-        &format!("{place}: no namespace {SYSTEM}"),
-        || {
-            Ok(match place.cluster.get(NAMESPACE, "", SYSTEM)? {
-                None => Look::Yes(()),
-                Some(_) => Look::No("it is there".to_owned()),
-            })
-        },
-    )
-}
-
-/// Puts a cluster by another name in the west's place.
-fn rename(scene: &Scene<'_>, name: &str) -> anyhow::Result<()> {
-    let stage = scene.stage;
-    let old = scene.west().id()?;
-    causeway(stage, Side::West, &["leave"])?;
-    forget(scene, Side::West)?;
-    let set = format!("cluster.name={name}");
-    install::install(stage, Side::West, &["--set", &set])?;
-    install::pair(stage)?;
-    scene.show(format_args!("west: {old} is called {name}"));
-    Ok(())
-}
-
-fn dotted_name(scene: &Scene<'_>) -> anyhow::Result<()> {
-    let dotted = "west.example";
-    let plain_name = scene.west().id()?;
-    rename(scene, dotted)?;
-    let outcome = as_dotted(scene, dotted);
-    rename(scene, &plain_name)?;
-    outcome
-}
-
-fn as_dotted(scene: &Scene<'_>, dotted: &str) -> anyhow::Result<()> {
-    let (east, west) = (scene.east(), scene.west());
-    let server = Server::on(&west.cluster.context, 42);
-    west.service(&Service::standard().headless())?;
-    west.apply(&server.stateful_set(HELLO, 1))?;
-    west.pods(HELLO, 1)?;
-    west.export()?;
-    for side in BOTH {
-        let place = scene.at(side);
-        place.import(dotted, |import| import.clusters() == [dotted])?;
-        place.slices(&format!("of {dotted}"), |all| {
-            all.iter().filter_map(Slice::source).eq([dotted])
-        })?;
-        let client = place.client()?;
-        let name = format!("{HELLO}-0.{dotted}.{}", scene.domain(HELLO));
-        place.resolves(&client, &name, "A", "one address", |r| {
-            r.addresses().len() == 1
-        })?;
-        let domain = scene.domain(HELLO);
-        place.resolves(&client, &domain, "SRV", &name, |reply| {
-            reply.services() == [(42, name.clone())]
-        })?;
-        place.answers(&client, "tcp", &format!("{name}:42"), 3, "west", |_| true)?;
-        for share in [dotted, "example"] {
-            let name = format!("{share}.{domain}");
-            place.resolves(&client, &name, "A", "no such name", |r| {
-                r.code == "NXDOMAIN"
-            })?;
-        }
-    }
-    let table = east.cluster.kubectl(&["get", "clusterpeers"])?;
-    anyhow::ensure!(table.contains(dotted), "a ClusterPeer {dotted}\n{table}");
-    Ok(())
 }
 
 /// What of ours a node may hold, by the command that shows it; each line that names us is told.
@@ -308,13 +227,15 @@ fn uninstall_and_back(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (stage, west) = (scene.stage, scene.west());
     exported(scene)?;
     let before = west.import("an address", |i| !i.spec.ips.is_empty())?;
+    let (client, local) = beside(scene)?;
+    let mut with = times(scene, &client, &local)?;
     install::uninstall(stage, Side::West)?;
     scene.show("west: helm uninstall");
     no_traces(scene, Side::West, true)?;
     no_objects(scene, Side::West, true)?;
     dns_is_back(scene, Side::West)?;
+    let without = times(scene, &client, &local)?;
     // The other side has withdrawn its share, and stands.
-    let client = west.client()?;
     within(GONE, "west: no answer", || {
         let tally = client.dial_in_vain(stage, "tcp", &to(scene), 1)?;
         Ok(Look::when(tally.answered() == 0, tally))
@@ -324,6 +245,8 @@ fn uninstall_and_back(scene: &Scene<'_>) -> anyhow::Result<()> {
     BOTH.into_iter()
         .try_for_each(|side| install::connected(stage, side))?;
     west.answers(&client, "tcp", &to(scene), 5, "east", |_| true)?;
+    with.extend(times(scene, &client, &local)?);
+    alike(scene, with, without)?;
     let after = west.import("an address", |i| !i.spec.ips.is_empty())?;
     expect::now(
         "address of the import",
@@ -332,10 +255,75 @@ fn uninstall_and_back(scene: &Scene<'_>) -> anyhow::Result<()> {
     )
 }
 
+/// Bytes of one measured transfer, each way.
+const MEASURED: u64 = 32 * 1024 * 1024;
+/// Transfers before and after something.
+const TRANSFERS: usize = 6;
+
+/// A client of the west and a server on another node, if there is one: traffic that is none of ours.
+fn beside(scene: &Scene<'_>) -> anyhow::Result<(Client, String)> {
+    let west = scene.west();
+    let clients = west.clients()?;
+    let (first, last) = (first(&clients, "client")?, clients.last());
+    let node = last.map(|c| c.node.clone()).unwrap_or_default();
+    let server = Server::on(&west.cluster.context, 8080).at(&node);
+    west.apply(&server.pod("local"))?;
+    let pods = west.pods("local", 1)?;
+    let address = &self::first(&pods, "pod")?.status.pod_ip;
+    Ok((first.clone(), format!("{address}:8080")))
+}
+
+/// Seconds of some transfers.
+fn times(scene: &Scene<'_>, client: &Client, to: &str) -> anyhow::Result<Vec<f64>> {
+    let one = |_| {
+        let start = scene.elapsed();
+        let said = client.fetch(scene.stage, to, MEASURED)?;
+        let whole = ["down", "up"]
+            .iter()
+            .all(|k| said.get(k) == Some(&Value::Bool(true)));
+        anyhow::ensure!(whole, "{MEASURED} bytes down and up, equal\n  seen: {said}");
+        Ok(scene.elapsed().saturating_sub(start).as_secs_f64())
+    };
+    (0..TRANSFERS).map(one).collect()
+}
+
+/// Two sets of times differ by no more than each of them differs in itself.
+fn alike(scene: &Scene<'_>, with: Vec<f64>, without: Vec<f64>) -> anyhow::Result<()> {
+    let ([low, middle, high], [other_low, other, other_high]) =
+        (quartiles(with), quartiles(without));
+    scene.show(format_args!(
+        "2 x {} MiB within a cluster: {middle:.3} s ({low:.3} to {high:.3}) with us, \
+         {other:.3} s ({other_low:.3} to {other_high:.3}) without",
+        MEASURED >> 20
+    ));
+    let spread = (high - low).max(other_high - other_low);
+    anyhow::ensure!(
+        (middle - other).abs() <= spread,
+        "in-cluster transfers alike with us and without\n  seen: {middle:.3} s and {other:.3} s, spread {spread:.3} s"
+    );
+    Ok(())
+}
+
+/// First quartile, median, third quartile.
+fn quartiles(mut times: Vec<f64>) -> [f64; 3] {
+    times.sort_by(f64::total_cmp);
+    let at = |part: usize| {
+        let index = times.len().saturating_sub(1).saturating_mul(part) / 4;
+        times.get(index).copied().unwrap_or_default()
+    };
+    [at(1), at(2), at(3)]
+}
+
 fn gone_for_good(scene: &Scene<'_>) -> anyhow::Result<()> {
-    exported(scene)?;
+    // They need not be paired any more; each has something of its own to leave behind.
     for side in BOTH {
-        forget(scene, side)?;
+        let place = scene.at(side);
+        place.service(&plain())?;
+        place.export()?;
+        place.import("an address", |i| !i.spec.ips.is_empty())?;
+    }
+    for side in BOTH {
+        install::forget(scene.stage, side)?;
         scene.show(format_args!("{}: helm uninstall", scene.at(side)));
         no_traces(scene, side, false)?;
         no_objects(scene, side, false)?;
@@ -347,6 +335,12 @@ fn gone_for_good(scene: &Scene<'_>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quartiles_are_of_sorted_times() {
+        assert_eq!(quartiles(vec![5.0, 1.0, 4.0, 2.0, 3.0]), [2.0, 3.0, 4.0]);
+        assert_eq!(quartiles(Vec::new()), [0.0; 3]);
+    }
 
     #[test]
     fn ours_is_told_from_others() {

@@ -9,10 +9,10 @@ use crate::suite::case::{Case, Turn, case};
 use crate::suite::expect::{self, Look, within};
 use crate::suite::hope::{CONDITIONS, NAMES};
 use crate::suite::install::{self, causeway};
-use crate::suite::kind::{NAMESPACE, PEER, SECRET};
-use crate::suite::scene::{BOTH, SYSTEM, Scene, Side};
-use crate::suite::seen;
-use crate::suite::wanted::{self, HELLO, Service};
+use crate::suite::kind::{PEER, SECRET};
+use crate::suite::scene::{BOTH, Scene, Side};
+use crate::suite::seen::{self, Slice};
+use crate::suite::wanted::{self, HELLO, Server, Service};
 
 /// The cases of this file.
 pub const CASES: &[Case] = &[
@@ -25,17 +25,17 @@ pub const CASES: &[Case] = &[
     .bare(),
     case("pairing.token-once", "a token is good once", token_once).turn(Turn::Alone),
     case(
-        "pairing.revoke",
-        "a peer that is cut off is out within seconds, and comes back only by a new identity",
-        revoke,
-    )
-    .turn(Turn::Alone),
-    case(
         "pairing.leave-and-join-by-objects",
-        "a cluster takes leave, and joins again by a Secret and a ClusterPeer",
+        "a cluster takes leave, and joins by a Secret and a ClusterPeer, with a dot in its id",
         leave_and_join,
     )
-    .turn(Turn::Alone),
+    .turn(Turn::Last),
+    case(
+        "pairing.revoke",
+        "a peer that is cut off is out within seconds, and joins in vain as who it was",
+        revoke,
+    )
+    .turn(Turn::Last),
     case(
         "pairing.pre-flight",
         "what would clash is shown before a token is redeemed",
@@ -44,6 +44,8 @@ pub const CASES: &[Case] = &[
     .turn(Turn::Alone),
 ];
 
+/// Name of the StatefulSet, its service and its export.
+const SET: &str = "set";
 /// From two bare clusters to an answer.
 const MINUTE: Duration = Duration::from_secs(60);
 /// A peer that was cut off answers no longer than this.
@@ -53,38 +55,9 @@ fn plain() -> Service {
     Service::plain(&[wanted::port("tcp", "TCP", 80, 8080)])
 }
 
-fn bare(scene: &Scene<'_>) -> anyhow::Result<()> {
-    let stage = scene.stage;
-    for side in BOTH {
-        if install::is_installed(stage, side)? {
-            scene.show(format_args!("{}: uninstall", scene.at(side)));
-            // State goes too, as on a cluster that never had any.
-            install::install(stage, side, &["--set", "uninstall.deleteState=true"])?;
-            install::uninstall(stage, side)?;
-            stage.cluster(side).delete(NAMESPACE, "", SYSTEM)?;
-            gone(scene, side)?;
-        }
-    }
-    Ok(())
-}
-
-fn gone(scene: &Scene<'_>, side: Side) -> anyhow::Result<()> {
-    let cluster = scene.stage.cluster(side);
-    within(
-        CONDITIONS,
-        &format!("{}: no namespace {SYSTEM}", cluster.context),
-        || {
-            Ok(match cluster.get(NAMESPACE, "", SYSTEM)? {
-                None => Look::Yes(()),
-                Some(_) => Look::No("it is there".to_owned()),
-            })
-        },
-    )
-}
-
 fn first_answer(scene: &Scene<'_>) -> anyhow::Result<()> {
     let stage = scene.stage;
-    bare(scene)?;
+    install::bare(stage)?;
     // What users have before: a service, and pods that want it.
     for side in BOTH {
         scene.at(side).make()?;
@@ -179,16 +152,6 @@ fn phase(scene: &Scene<'_>, side: Side, peer: &str, phase: &str) -> anyhow::Resu
     })
 }
 
-/// Takes a peer back that was cut off or that left: it gets a new identity, and joins.
-fn back(scene: &Scene<'_>) -> anyhow::Result<()> {
-    let stage = scene.stage;
-    install::uninstall(stage, Side::East)?;
-    stage.east.delete(NAMESPACE, "", SYSTEM)?;
-    gone(scene, Side::East)?;
-    install::install(stage, Side::East, &[])?;
-    install::pair(stage)
-}
-
 fn revoke(scene: &Scene<'_>) -> anyhow::Result<()> {
     let stage = scene.stage;
     serving(scene)?;
@@ -200,13 +163,11 @@ fn revoke(scene: &Scene<'_>) -> anyhow::Result<()> {
     let token = install::token(stage, Side::West)?;
     let refused = causeway(stage, Side::East, &["join", &token]);
     scene.step(format_args!("joining with the old identity: {refused:?}"));
-    expect::now("joins with the old identity", false, refused.is_ok())?;
-    install::install(stage, Side::East, &["--set", "uninstall.deleteState=true"])?;
-    let piece = json!({"spec": {"revoked": false}});
-    stage.west.merge(PEER, "", &east, "", &piece)?;
-    back(scene)?;
-    answers(scene)
+    expect::now("joins with the old identity", false, refused.is_ok())
 }
+
+/// A cluster id of two labels, as the standard allows.
+const DOTTED: &str = "west.example";
 
 fn leave_and_join(scene: &Scene<'_>) -> anyhow::Result<()> {
     let stage = scene.stage;
@@ -215,24 +176,14 @@ fn leave_and_join(scene: &Scene<'_>) -> anyhow::Result<()> {
     causeway(stage, Side::West, &["leave"])?;
     withdrawn(scene)?;
     for (side, peer) in [(Side::East, &west), (Side::West, &east)] {
-        let cluster = stage.cluster(side);
-        let what = format!(
-            "{}: no ClusterPeer {peer}, or one not joined",
-            cluster.context
-        );
-        within(CONDITIONS, &what, || {
-            let Some(object) = cluster.get(PEER, "", peer)? else {
-                return Ok(Look::Yes(()));
-            };
-            let joined = seen::condition(&object, "Joined").is_some_and(|c| c.status == "True");
-            Ok(if joined {
-                Look::No(seen::shown(&seen::conditions(&object)))
-            } else {
-                Look::Yes(())
-            })
-        })?;
+        not_joined(scene, side, peer)?;
     }
-    // The same as objects, for GitOps.
+    scene.show("west: causeway leave");
+    install::forget(stage, Side::West)?;
+    let name = format!("cluster.name={DOTTED}");
+    install::install(stage, Side::West, &["--set", &name])?;
+    scene.show(format_args!("west: installed anew as {DOTTED}"));
+    // The same as a join on the command line, as objects, for GitOps.
     let token = install::token(stage, Side::East)?;
     let secret = json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "join-east"}, "stringData": {"token": token}});
@@ -243,12 +194,68 @@ fn leave_and_join(scene: &Scene<'_>) -> anyhow::Result<()> {
     system.apply(&peer)?;
     BOTH.into_iter()
         .try_for_each(|side| install::connected(stage, side))?;
+    scene.show("west: joined by a Secret and a ClusterPeer");
     answers(scene)?;
+    dotted(scene)?;
     system.delete(SECRET, "join-east")?;
     // A ClusterPeer deleted by hand comes back while the cluster is trusted.
     system.delete(PEER, &east)?;
     BOTH.into_iter()
         .try_for_each(|side| install::connected(stage, side))
+}
+
+fn not_joined(scene: &Scene<'_>, side: Side, peer: &str) -> anyhow::Result<()> {
+    let place = scene.at(side);
+    let what = format!("{place}: no ClusterPeer {peer}, or one not joined");
+    within(CONDITIONS, &what, || {
+        let Some(object) = place.cluster.get(PEER, "", peer)? else {
+            return Ok(Look::Yes(()));
+        };
+        let joined = seen::condition(&object, "Joined").is_some_and(|c| c.status == "True");
+        Ok(if joined {
+            Look::No(seen::shown(&seen::conditions(&object)))
+        } else {
+            Look::Yes(())
+        })
+    })
+}
+
+/// A cluster id with a dot, in imports, slices and names.
+fn dotted(scene: &Scene<'_>) -> anyhow::Result<()> {
+    let west = scene.west();
+    let server = Server::on(&west.cluster.context, 42);
+    west.apply(
+        &Service::standard()
+            .headless()
+            .with("selector", json!({"app": SET}))
+            .named(SET),
+    )?;
+    west.apply(&server.stateful_set(SET, 1))?;
+    west.pods(SET, 1)?;
+    west.apply(&wanted::export(SET))?;
+    for side in BOTH {
+        let place = scene.at(side);
+        place.import_of(SET, CONDITIONS, DOTTED, |i| i.clusters() == [DOTTED])?;
+        place.slices_of(SET, &format!("of {DOTTED}"), |all| {
+            all.iter().filter_map(Slice::source).eq([DOTTED])
+        })?;
+        let (client, domain) = (place.client()?, scene.domain(SET));
+        let name = format!("{SET}-0.{DOTTED}.{domain}");
+        place.resolves(&client, &name, "A", "one address", |r| {
+            r.addresses().len() == 1
+        })?;
+        place.resolves(&client, &domain, "SRV", &name, |reply| {
+            reply.services() == [(42, name.clone())]
+        })?;
+        place.answers(&client, "tcp", &format!("{name}:42"), 3, "west", |_| true)?;
+        for share in [DOTTED, "example"] {
+            let name = format!("{share}.{domain}");
+            place.resolves(&client, &name, "A", "no such name", |r| {
+                r.code == "NXDOMAIN"
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn pre_flight(scene: &Scene<'_>) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::suite::case::{Case, Need, case};
 use crate::suite::expect::{self, Look, keeps, within};
 use crate::suite::hope::{NAMES, STAYS, first};
+use crate::suite::kind::{NODE, POD, SERVICE};
 use crate::suite::scene::{BOTH, Place, Scene};
 use crate::suite::wanted::{self, HELLO, Server, Service};
 
@@ -76,6 +77,11 @@ pub const CASES: &[Case] = &[
         "reach.own-cluster",
         "without a word local backends are asked first, and the other cluster's after them",
         own_cluster,
+    ),
+    case(
+        "reach.in-cluster",
+        "Services, pods and nodes of one cluster reach each other as without us",
+        in_cluster,
     ),
     case(
         "reach.no-other-way",
@@ -347,6 +353,51 @@ fn own_cluster(scene: &Scene<'_>) -> anyhow::Result<()> {
         place.scale(1)?;
         place.answers(&client, "tcp", &to(scene, 80), 10, context, |t| {
             t.is_all_of(context)
+        })?;
+    }
+    Ok(())
+}
+
+fn in_cluster(scene: &Scene<'_>) -> anyhow::Result<()> {
+    for side in BOTH {
+        let place = scene.at(side);
+        let context = &place.cluster.context;
+        let service = plain(80, 8080).with("type", serde_json::json!("NodePort"));
+        let pods = place.deploy(&service, 8080, 2)?;
+        let object = place.must_get(SERVICE, HELLO)?;
+        let node_port = object.pointer("/spec/ports/0/nodePort").cloned();
+        let node_port = node_port.unwrap_or_default();
+        let mut clients = place.clients()?;
+        clients.extend(place.host_clients()?);
+        for client in &clients {
+            let mut all = vec![format!("{HELLO}.{}.svc.cluster.local:80", scene.namespace)];
+            all.extend(pods.iter().map(|p| format!("{}:8080", p.status.pod_ip)));
+            for to in &all {
+                for protocol in ["tcp", "udp"] {
+                    place.answers(client, protocol, to, 3, context, |t| t.is_all_of(context))?;
+                }
+            }
+            for node in place.cluster.list(NODE, "", "")? {
+                let addresses = node.pointer("/status/addresses").cloned();
+                let addresses = addresses.unwrap_or_default();
+                let own = addresses.as_array().into_iter().flatten();
+                let mut own = own.filter(|a| a.get("type").is_some_and(|t| t == "InternalIP"));
+                let address = own.next().and_then(|a| a.get("address")?.as_str());
+                let to = format!("{}:{node_port}", address.unwrap_or_default());
+                place.answers(client, "tcp", &to, 2, context, |t| t.is_all_of(context))?;
+            }
+        }
+        // Pods see each other's own addresses: nothing of ours is in between.
+        let first_pod = first(&pods, "backend")?;
+        let client = first(&clients, "client")?;
+        let to = format!("{}:8080", first_pod.status.pod_ip);
+        let own = place
+            .cluster
+            .get(POD, &client.namespace, &client.pod)?
+            .unwrap_or_default();
+        let own = own.pointer("/status/podIP").and_then(|a| a.as_str());
+        place.answers(client, "tcp", &to, 2, "the client's own address", |t| {
+            t.clients.iter().map(String::as_str).eq(own)
         })?;
     }
     Ok(())
