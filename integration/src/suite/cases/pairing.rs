@@ -156,9 +156,18 @@ fn revoke(scene: &Scene<'_>) -> anyhow::Result<()> {
     let stage = scene.stage;
     serving(scene)?;
     let east = scene.east().id()?;
-    causeway(stage, Side::West, &["revoke", &east])?;
-    withdrawn(scene)?;
-    phase(scene, Side::West, &east, "Revoked")?;
+    // It needs no word of the other side; where that can be shown, it is cut off meanwhile.
+    let apart = stage.ground.facts().ground;
+    if apart {
+        stage.ground.cut(&stage.east.context)?;
+    }
+    let outcome = causeway(stage, Side::West, &["revoke", &east])
+        .and_then(|_| withdrawn(scene))
+        .and_then(|()| phase(scene, Side::West, &east, "Revoked"));
+    if apart {
+        stage.ground.heal(&stage.east.context)?;
+    }
+    outcome?;
     // The one who was cut off joins in vain while it is who it was.
     let token = install::token(stage, Side::West)?;
     let refused = causeway(stage, Side::East, &["join", &token]);
