@@ -347,6 +347,7 @@ mod tests {
         assert!(is_ours("unreachable 241.0.0.0/16 metric 4278198272"));
         assert!(is_ours("242.0.0.0/7 dev cway1 scope link"));
         assert!(is_ours("7: cway0: <BROADCAST,UP>"));
+        assert!(is_ours("32000: from all fwmark 0x1 lookup 7472"));
         assert!(is_ours("/sys/fs/bpf/causeway/v3/flows"));
         assert!(!is_ours("10.244.0.0/24 dev cni0 proto kernel"));
         assert!(!is_ours("broadcast 10.244.0.255 dev cni0"));

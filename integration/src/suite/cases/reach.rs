@@ -53,6 +53,11 @@ pub const CASES: &[Case] = &[
         host_network,
     ),
     case(
+        "reach.host-network-backend",
+        "pods on a node's own network are reached from the other cluster",
+        host_network_backend,
+    ),
+    case(
         "reach.node-process",
         "processes of a node reach services of the other cluster",
         node_process,
@@ -233,6 +238,30 @@ fn host_network(scene: &Scene<'_>) -> anyhow::Result<()> {
         }
         server.unexport()?;
         place.no_import()?;
+    }
+    Ok(())
+}
+
+/// A port of nodes that nobody else uses.
+const HOST_PORT: u16 = 28180;
+
+fn host_network_backend(scene: &Scene<'_>) -> anyhow::Result<()> {
+    let (east, west) = (scene.east(), scene.west());
+    let node = first(&east.clients()?, "client")?.node.clone();
+    let server = Server {
+        host: true,
+        ..Server::on(&east.cluster.context, HOST_PORT).at(&node)
+    };
+    east.apply(&server.deployment(HELLO, 1))?;
+    east.service(&plain(80, HOST_PORT))?;
+    east.pods(HELLO, 1)?;
+    east.export()?;
+    for client in west.clients()? {
+        for protocol in ["tcp", "udp"] {
+            west.answers(&client, protocol, &to(scene, 80), 5, "east", |t| {
+                t.is_whole()
+            })?;
+        }
     }
     Ok(())
 }
