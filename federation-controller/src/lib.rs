@@ -8,11 +8,16 @@ pub mod config;
 pub mod crd;
 pub mod dial;
 pub mod export;
+pub mod fields;
 pub mod hook;
+pub mod import;
 pub mod link;
 pub mod manifests;
 pub mod objects;
+pub mod plan;
 pub mod publication;
+pub mod seen;
+pub mod want;
 
 pub use export::derive;
 pub use objects::Objects;
