@@ -5,16 +5,19 @@
 mod annotations;
 mod endpoints;
 mod inventory;
+mod prefixes;
 mod service;
 
 use std::fmt::Display;
 
 use causeway_proto::limits;
 use causeway_proto::model::{
-    Condition, ConditionStatus, Exports, Namespace, Problem, ProblemKind, ServiceName,
+    Condition, ConditionStatus, Export, Exports, Namespace, Problem, ProblemKind, ServiceName,
 };
 
 use crate::objects::Objects;
+
+pub use inventory::IDENTITY_LABELS;
 
 /// What the cluster offers, whether each ServiceExport is valid, and what is wrong with the objects.
 #[must_use]
@@ -26,20 +29,25 @@ pub fn derive(objects: &Objects) -> (Exports, Vec<Condition>, Vec<Problem>) {
         workloads: inventory::workloads(objects, &mut problems),
         services: std::collections::BTreeMap::new(),
     };
+    prefixes::fill_in(objects, &mut exports);
+    prefixes::judge(objects, &exports, &mut problems);
     let slices = endpoints::by_service(objects, &mut problems);
     let mut conditions = Vec::new();
     for (key, export) in &objects.exports {
         let subject = format!("ServiceExport {}/{}", key.0, key.1);
         match service::export(objects, &slices, &exports, key, export, &mut problems) {
-            Ok((name, accepted, remark)) => {
-                conditions.extend(accepted_conditions(&subject, remark));
-                exports.services.insert(name, accepted);
+            Ok(accepted) => {
+                conditions.extend(accepted.conditions(&subject));
+                exports.services.insert(accepted.name, accepted.export);
             }
             Err(refused) => conditions.extend(refused_conditions(&subject, &refused)),
         }
     }
     (exports, conditions, problems.sorted())
 }
+
+/// Condition of a ServiceExport some of whose endpoints are left out; only there while it is so.
+pub const ENDPOINTS_REACHABLE: &str = "EndpointsReachable";
 
 /// Why a ServiceExport is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +56,45 @@ pub(crate) enum Refused {
     Invalid(&'static str, String),
     /// Something about it is not known yet.
     Pending(String),
+}
+
+/// A ServiceExport that is taken, and what people should know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) name: ServiceName,
+    pub(crate) export: Export,
+    /// What is wrong with its annotations.
+    pub(crate) remark: Option<String>,
+    /// Endpoints that nothing can be delivered to.
+    pub(crate) unreachable: endpoints::Unreachable,
+}
+
+impl Accepted {
+    fn conditions(&self, object: &str) -> Vec<Condition> {
+        let message = "The Service can be exported.";
+        let message = self.remark.clone().unwrap_or_else(|| message.to_owned());
+        let mut conditions = vec![condition(
+            object,
+            "Valid",
+            ConditionStatus::True,
+            "Valid",
+            message,
+        )];
+        let message = "The Service is handed to the cluster's leader gateway.";
+        let ready = |status, reason| condition(object, "Ready", status, reason, message);
+        let told = self.unreachable.told();
+        conditions.push(match &told {
+            Some((_, message)) if self.unreachable.are_all(&self.export) => {
+                condition(object, "Ready", ConditionStatus::False, "Failed", message)
+            }
+            _ => ready(ConditionStatus::True, "Exported"),
+        });
+        conditions.extend(told.map(|(reason, message)| {
+            let status = ConditionStatus::False;
+            condition(object, ENDPOINTS_REACHABLE, status, reason, message)
+        }));
+        conditions
+    }
 }
 
 /// Problems as they are found: told once each, in one order.
@@ -121,20 +168,6 @@ fn condition(
         reason: reason.to_owned(),
         message: message.into(),
     }
-}
-
-fn accepted_conditions(object: &str, remark: Option<String>) -> [Condition; 2] {
-    let message = remark.unwrap_or_else(|| "The Service can be exported.".to_owned());
-    [
-        condition(object, "Valid", ConditionStatus::True, "Valid", message),
-        condition(
-            object,
-            "Ready",
-            ConditionStatus::True,
-            "Exported",
-            "The Service is handed to the cluster's leader gateway.",
-        ),
-    ]
 }
 
 fn refused_conditions(object: &str, refused: &Refused) -> [Condition; 2] {

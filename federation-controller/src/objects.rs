@@ -1,9 +1,9 @@
 //! Pure: what Kubernetes says, value 1 of the five: YAML text to objects, and the objects of all files
 //! together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_proto::model::{Problem, ProblemKind};
+use causeway_proto::model::{NodeName, Prefix, Problem, ProblemKind};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -12,6 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 
 use crate::crd::{MCS_GROUP, MCS_VERSIONS, ServiceExport};
+
+mod pod;
+
+pub use pod::PodFacts;
 
 /// (namespace, name)
 pub type Key = (String, String);
@@ -28,9 +32,13 @@ pub struct Objects {
     /// By namespace and name.
     pub slices: BTreeMap<Key, EndpointSlice>,
     /// By namespace and name.
-    pub pods: BTreeMap<Key, Pod>,
+    pub pods: BTreeMap<Key, PodFacts>,
     /// By namespace and name.
     pub exports: BTreeMap<Key, ServiceExport>,
+    /// Prefixes of pods that the configuration names.
+    pub pod_prefixes: Vec<Prefix>,
+    /// Nodes that run an agent; `None`: not known, and taken to be all.
+    pub agents: Option<BTreeSet<NodeName>>,
 }
 
 /// One object of a file.
@@ -290,7 +298,7 @@ impl Objects {
             Object::Node(o) => insert(&mut self.nodes, "Node", name, *o),
             Object::Service(o) => insert_named(&mut self.services, "Service", key, *o),
             Object::EndpointSlice(o) => insert_named(&mut self.slices, "EndpointSlice", key, *o),
-            Object::Pod(o) => insert_named(&mut self.pods, "Pod", key, *o),
+            Object::Pod(o) => insert_named(&mut self.pods, "Pod", key, (*o).into()),
             Object::ServiceExport(o) => insert_named(&mut self.exports, "ServiceExport", key, *o),
         }
     }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::limits;
 use causeway_proto::model::{
-    Address, Endpoint, EndpointPort, EndpointState, ExportPort, Exports, Node, NodeName,
+    Address, Endpoint, EndpointPort, EndpointState, Export, ExportPort, Exports, NodeName,
     ProblemKind, ServiceName, Zone,
 };
 use k8s_openapi::api::discovery::v1::{self as discovery, EndpointSlice};
 
-use super::Problems;
 use super::service::protocol;
+use super::{Problems, prefixes};
 use crate::objects::{Key, Objects};
 
 /// Which Service a slice belongs to.
@@ -51,17 +51,64 @@ pub(super) fn by_service<'a>(objects: &'a Objects, problems: &mut Problems) -> S
     slices
 }
 
-/// The endpoints of one service, sorted by address.
+/// Where endpoints may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) objects: &'a Objects,
+    pub(super) exports: &'a Exports,
+}
+
+/// Endpoints that nothing can be delivered to, by address: reason and sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Unreachable(BTreeMap<Address, (&'static str, String)>);
+
+/// Of them, how many are named.
+const NAMED: usize = 3;
+
+impl Unreachable {
+    /// Reason and message of a condition.
+    pub(crate) fn told(&self) -> Option<(&'static str, String)> {
+        let (reason, _) = self.0.values().next()?;
+        let sentences = self.0.values().map(|(_, sentence)| sentence.as_str());
+        let mut message = sentences.take(NAMED).collect::<Vec<_>>().join(" ");
+        let more = self.0.len().saturating_sub(NAMED);
+        if more > 0 {
+            message.push_str(&format!(" And {more} more endpoints."));
+        }
+        Some((reason, message))
+    }
+
+    /// Whether the export has no other endpoints.
+    pub(crate) fn are_all(&self, export: &Export) -> bool {
+        let mut endpoints = export.endpoints.iter();
+        endpoints.all(|endpoint| self.0.contains_key(&endpoint.address))
+    }
+}
+
+/// The endpoints of one service, sorted by address, and those that are not ready because nothing can be delivered to
+/// them.
 pub(super) fn of(
     slices: Option<&Vec<(&Key, &EndpointSlice)>>,
-    exports: &Exports,
+    place: &Place<'_>,
     service: &ServiceName,
     ports: &[ExportPort],
+    headless: bool,
     problems: &mut Problems,
-) -> Vec<Endpoint> {
+) -> (Vec<Endpoint>, Unreachable) {
     let mut found: BTreeMap<Address, Endpoint> = BTreeMap::new();
+    let mut unreachable = Unreachable::default();
     for (key, slice) in slices.into_iter().flatten() {
-        for endpoint in of_slice(exports, key, slice, ports, problems) {
+        for mut endpoint in of_slice(key, slice, ports, problems) {
+            let subject = format!("EndpointSlice {}/{}", key.0, key.1);
+            if let Some((kind, reason, why)) = place.settle(&mut endpoint) {
+                let address = endpoint.address;
+                problems.add(kind, subject.as_str(), format!("endpoint {address} {why}"));
+                // Behind a VIP an endpoint's own address is seen by nobody.
+                if headless || kind != ProblemKind::OutsidePrefix {
+                    let sentence = format!("Endpoint {address} of {subject} {why}.");
+                    unreachable.0.insert(address, (reason, sentence));
+                }
+            }
             match found.get_mut(&endpoint.address) {
                 Some(known) => join(known, endpoint),
                 None => {
@@ -83,7 +130,61 @@ pub(super) fn of(
         );
     }
     let all = found.into_values();
-    all.take(limits::ENDPOINTS_PER_SERVICE).collect()
+    (
+        all.take(limits::ENDPOINTS_PER_SERVICE).collect(),
+        unreachable,
+    )
+}
+
+impl Place<'_> {
+    /// Fills in where the endpoint is. One that nothing can be delivered to is not ready: kind, reason and why.
+    fn settle(&self, endpoint: &mut Endpoint) -> Option<(ProblemKind, &'static str, String)> {
+        let address = endpoint.address;
+        if endpoint.node.is_none() {
+            let workload = self.exports.workloads.get(&address);
+            let of_pod = workload.and_then(|workload| workload.node.clone());
+            endpoint.node = of_pod.or_else(|| self.node_of(address));
+        }
+        let not_ready = |endpoint: &mut Endpoint| endpoint.state = EndpointState::NotReady;
+        let Some(name) = endpoint.node.clone() else {
+            not_ready(endpoint);
+            let why = "is of no pod and no node of this cluster and has no nodeName, so nothing can be delivered to it; \
+                       only endpoints on this cluster's nodes can be exported";
+            return Some((ProblemKind::BadObject, "NoNode", why.to_owned()));
+        };
+        let Some(node) = self.exports.nodes.get(&name) else {
+            not_ready(endpoint);
+            let why = format!("is on node {name}, of which there is no Node; check its nodeName");
+            return Some((ProblemKind::BadObject, "NoNode", why));
+        };
+        endpoint.zone = endpoint.zone.take().or_else(|| node.zone.clone());
+        let agents = self.objects.agents.as_ref();
+        if agents.is_some_and(|agents| !agents.contains(&name)) {
+            not_ready(endpoint);
+            let why = format!(
+                "is on node {name}, which runs no agent, so nothing can be delivered to it; check the pods of the \
+                 agent's DaemonSet and whether it tolerates the node's taints"
+            );
+            return Some((ProblemKind::BadObject, "NodeWithoutAgent", why));
+        }
+        let placed = node.addresses.contains(&address)
+            || prefixes::holds(self.objects, self.exports, address);
+        (!placed).then(|| {
+            let why = "lies in no prefix of this cluster's pods or nodes, so peers cannot map it; add its prefix to \
+                       spec.podPrefixes of ClusterConfiguration default";
+            (
+                ProblemKind::OutsidePrefix,
+                "OutsidePodPrefixes",
+                why.to_owned(),
+            )
+        })
+    }
+
+    fn node_of(&self, address: Address) -> Option<NodeName> {
+        let mut nodes = self.exports.nodes.iter();
+        let (name, _) = nodes.find(|(_, node)| node.addresses.contains(&address))?;
+        Some(name.clone())
+    }
 }
 
 /// One address in two slices, which hold different ports, or overlap while one replaces the other: the
@@ -110,7 +211,6 @@ fn join(known: &mut Endpoint, mut other: Endpoint) {
 }
 
 fn of_slice(
-    exports: &Exports,
     key: &Key,
     slice: &EndpointSlice,
     ports: &[ExportPort],
@@ -128,7 +228,7 @@ fn of_slice(
     let targets = targets(&subject, slice, ports, problems);
     let endpoints = slice.endpoints.iter();
     endpoints
-        .filter_map(|given| endpoint(exports, &subject, given, &targets, problems))
+        .filter_map(|given| endpoint(&subject, given, &targets, problems))
         .collect()
 }
 
@@ -168,7 +268,6 @@ fn targets(
 }
 
 fn endpoint(
-    exports: &Exports,
     slice: &str,
     given: &discovery::Endpoint,
     targets: &[EndpointPort],
@@ -180,57 +279,16 @@ fn endpoint(
         return None;
     };
     let address: Address = problems.parse(slice, first.parse())?;
-    let workload = exports.workloads.get(&address);
-    let named = given.node_name.as_deref().filter(|name| !name.is_empty());
-    let node = match named {
-        Some(name) => problems.parse(slice, name.parse::<NodeName>()),
-        None => workload.and_then(|workload| workload.node.clone()),
-    };
-    let mut state = state(given);
-    let place = node.as_ref().and_then(|name| exports.nodes.get(name));
-    match &node {
-        None => {
-            let message = format!(
-                "endpoint {address} has no nodeName: it cannot be delivered to and counts as not ready"
-            );
-            problems.bad(slice, message);
-            state = EndpointState::NotReady;
-        }
-        Some(name) if place.is_none() => {
-            let message =
-                format!("endpoint {address} is on node {name}, of which there is no Node");
-            problems.bad(slice, message);
-        }
-        Some(_) => {}
-    }
-    let at_place = place.is_some_and(|place| holds(place, address));
-    if !at_place && !is_placed(exports, address) {
-        let message = format!(
-            "endpoint {address} lies in no Node's podCIDRs and is no Node's address, so peers cannot map it"
-        );
-        problems.add(ProblemKind::OutsidePrefix, slice, message);
-    }
-    let own_zone = given.zone.as_deref().filter(|zone| !zone.is_empty());
-    let zone = own_zone.and_then(|zone| problems.parse(slice, zone.parse::<Zone>()));
+    let node = given.node_name.as_deref().filter(|name| !name.is_empty());
+    let zone = given.zone.as_deref().filter(|zone| !zone.is_empty());
     Some(Endpoint {
         address,
         hostname: given.hostname.clone().filter(|name| !name.is_empty()),
-        zone: zone.or_else(|| place.and_then(|place| place.zone.clone())),
-        node,
-        state,
+        zone: zone.and_then(|zone| problems.parse(slice, zone.parse::<Zone>())),
+        node: node.and_then(|name| problems.parse(slice, name.parse::<NodeName>())),
+        state: state(given),
         ports: targets.to_vec(),
     })
-}
-
-/// Without a word about prefixes nothing can be said against an address.
-fn is_placed(exports: &Exports, address: Address) -> bool {
-    let mut nodes = exports.nodes.values();
-    let silent = nodes.clone().all(|node| node.pod_prefixes.is_empty());
-    silent || nodes.any(|node| holds(node, address))
-}
-
-fn holds(node: &Node, address: Address) -> bool {
-    node.addresses.contains(&address) || node.pod_prefixes.iter().any(|p| p.contains(address))
 }
 
 /// A condition that is absent counts as `ready`; `serving` absent means what `ready` says.

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Problems;
+use crate::objects::{Objects, PodFacts};
 use causeway_proto::limits;
 use causeway_proto::model::{
     Address, Namespace, Node, NodeName, Prefix, ProblemKind, Workload, Zone,
 };
-use k8s_openapi::api::core::v1::Pod;
-
-use super::Problems;
-use crate::objects::Objects;
 
 /// Labels of pods that make identities. Others would make one per pod or per rollout
 /// (`pod-template-hash`, versions), or tell peers what is none of their business.
@@ -105,20 +103,19 @@ pub(super) fn namespaces(
     namespaces
 }
 
-/// Pods by address. Not those on the host's network: their address is the node's, and their identity
-/// `host`. Not finished ones: their address may be another's by now.
+/// Pods by address.
 pub(super) fn workloads(objects: &Objects, problems: &mut Problems) -> BTreeMap<Address, Workload> {
     let mut workloads: BTreeMap<Address, Workload> = BTreeMap::new();
     for ((namespace, name), pod) in &objects.pods {
         let subject = format!("Pod {namespace}/{name}");
-        if !has_own_address(pod) {
+        if pod.addresses.is_empty() {
             continue;
         }
         let Some(namespace) = problems.parse(&subject, namespace.parse()) else {
             continue;
         };
         let workload = workload(&subject, namespace, name, pod, problems);
-        for address in addresses(pod) {
+        for address in &pod.addresses {
             let Some(address) = problems.parse(&subject, address.parse()) else {
                 continue;
             };
@@ -136,38 +133,20 @@ pub(super) fn workloads(objects: &Objects, problems: &mut Problems) -> BTreeMap<
     workloads
 }
 
-fn has_own_address(pod: &Pod) -> bool {
-    let host = pod.spec.as_ref().and_then(|spec| spec.host_network);
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    host != Some(true) && !matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-fn addresses(pod: &Pod) -> BTreeSet<String> {
-    let status = pod.status.clone().unwrap_or_default();
-    let listed = status.pod_ips.unwrap_or_default();
-    let listed = listed.into_iter().map(|entry| entry.ip);
-    listed.chain(status.pod_ip).collect()
-}
-
 fn workload(
     subject: &str,
     namespace: Namespace,
     name: &str,
-    pod: &Pod,
+    pod: &PodFacts,
     problems: &mut Problems,
 ) -> Workload {
-    let spec = pod.spec.clone().unwrap_or_default();
-    let account = spec.service_account_name.filter(|a| !a.is_empty());
-    let node = spec.node_name.filter(|n| !n.is_empty());
-    let labels = pod.metadata.labels.iter().flatten();
+    let account = pod.service_account.clone();
+    let node = pod.node.as_ref();
     Workload {
         namespace,
         name: name.to_owned(),
         service_account: account.unwrap_or_else(|| "default".to_owned()),
-        labels: labels
-            .filter(|(key, _)| IDENTITY_LABELS.contains(&key.as_str()))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
+        labels: pod.labels.clone(),
         node: node.and_then(|node| problems.parse(subject, node.parse())),
     }
 }

@@ -9,7 +9,7 @@ use causeway_proto::model::{
 };
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
-use super::{Problems, Refused, annotations, endpoints, service_name};
+use super::{Accepted, Problems, Refused, annotations, endpoints, service_name};
 use crate::crd::ServiceExport;
 use crate::objects::{Key, Objects};
 
@@ -17,7 +17,7 @@ use crate::objects::{Key, Objects};
 const AFFINITY_SECS: u32 = 10_800;
 const AFFINITY_SECS_MAX: u32 = 86_400;
 
-/// The export, and a remark for its condition.
+/// The export, and what is to be said of it.
 pub(super) fn export(
     objects: &Objects,
     slices: &endpoints::Slices<'_>,
@@ -25,7 +25,7 @@ pub(super) fn export(
     key: &Key,
     export: &ServiceExport,
     problems: &mut Problems,
-) -> Result<(ServiceName, Export, Option<String>), Refused> {
+) -> Result<Accepted, Refused> {
     let subject = format!("ServiceExport {}/{}", key.0, key.1);
     let name = service_name(key).map_err(|e| Refused::Invalid("NoService", e))?;
     let Some(service) = objects.services.get(key) else {
@@ -47,7 +47,9 @@ pub(super) fn export(
     let labels = export.spec.exported_labels.clone().unwrap_or_default();
     let carried = export.spec.exported_annotations.clone().unwrap_or_default();
     let ports = ports(&name, &spec, problems);
-    let endpoints = endpoints::of(slices.get(key), exports, &name, &ports, problems);
+    let place = endpoints::Place { objects, exports };
+    let (endpoints, unreachable) =
+        endpoints::of(slices.get(key), &place, &name, &ports, headless, problems);
     let accepted = Export {
         created,
         headless,
@@ -63,7 +65,12 @@ pub(super) fn export(
         ports,
         endpoints,
     };
-    Ok((name, accepted, steering.remark))
+    Ok(Accepted {
+        name,
+        export: accepted,
+        remark: steering.remark,
+        unreachable,
+    })
 }
 
 fn created(export: &ServiceExport) -> Option<Timestamp> {

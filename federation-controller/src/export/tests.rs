@@ -6,6 +6,7 @@ use crate::objects::{Manifest, parse};
 use crate::publication::{publication, render};
 
 mod laws;
+mod reach;
 
 /// A node, a namespace and a Service that hold.
 pub(crate) const GROUND: &str = "
@@ -317,16 +318,17 @@ fn endpoints_that_cannot_be_right() {
               10.99.0.8 on n1 Ready 80>8080
               10.244.0.6 on n1 Ready 80>8080
               10.244.0.7 on - NotReady 80>8080
-              10.244.0.8 on n9 Ready 80>8080
+              10.244.0.8 on n9 NotReady 80>8080
             node n1 at 192.0.2.1 pods 10.244.0.0/24
             condition ServiceExport shop/cart Valid=True Valid: The Service can be exported.
             condition ServiceExport shop/cart Ready=True Exported: The Service is handed to the cluster's leader gateway.
+            condition ServiceExport shop/cart EndpointsReachable=False NoNode: Endpoint 10.244.0.7 of EndpointSlice shop/cart-1 is of no pod and no node of this cluster and has no nodeName, so nothing can be delivered to it; only endpoints on this cluster's nodes can be exported. Endpoint 10.244.0.8 of EndpointSlice shop/cart-1 is on node n9, of which there is no Node; check its nodeName.
             problem BadObject EndpointSlice shop/cart-1: "nonsense" is not an IP address; left out
-            problem BadObject EndpointSlice shop/cart-1: endpoint 10.244.0.7 has no nodeName: it cannot be delivered to and counts as not ready
-            problem BadObject EndpointSlice shop/cart-1: endpoint 10.244.0.8 is on node n9, of which there is no Node
+            problem BadObject EndpointSlice shop/cart-1: endpoint 10.244.0.7 is of no pod and no node of this cluster and has no nodeName, so nothing can be delivered to it; only endpoints on this cluster's nodes can be exported
+            problem BadObject EndpointSlice shop/cart-1: endpoint 10.244.0.8 is on node n9, of which there is no Node; check its nodeName
             problem BadObject EndpointSlice shop/cart-1: has an endpoint without an address; left out
             problem BadObject EndpointSlice shop/cart-1: port dns has no number from 1 to 65535; left out
-            problem OutsidePrefix EndpointSlice shop/cart-1: endpoint 10.99.0.8 lies in no Node's podCIDRs and is no Node's address, so peers cannot map it
+            problem OutsidePrefix EndpointSlice shop/cart-1: endpoint 10.99.0.8 lies in no prefix of this cluster's pods or nodes, so peers cannot map it; add its prefix to spec.podPrefixes of ClusterConfiguration default
         "#]],
     );
 }
@@ -413,6 +415,7 @@ fn pods_are_workloads() {
             node n1 at 192.0.2.1 pods 10.244.0.0/24
             problem BadObject Pod shop/b: has the address 10.244.0.6 of Pod shop/a too, which keeps it
             problem BadObject Pod shop/e: "nonsense" is not an IP address; left out
+            problem OutsidePrefix cluster: pods with addresses outside the prefixes of this cluster's pods: 1 (shop/a fd00::6); they cannot talk to other clusters; add their prefixes to spec.podPrefixes of ClusterConfiguration default
         "#]],
     );
     let (objects, _) = Objects::gather([("a", &parse(&text).unwrap())]);
