@@ -4,6 +4,7 @@
 //! `Publish`. This crate knows no QUIC and no eBPF.
 
 pub mod app;
+pub mod conditions;
 pub mod config;
 pub mod crd;
 pub mod dial;
@@ -13,7 +14,9 @@ pub mod hook;
 pub mod import;
 pub mod link;
 pub mod manifests;
+pub mod member;
 pub mod objects;
+pub mod peer;
 pub mod plan;
 pub mod publication;
 pub mod seen;

@@ -67,8 +67,9 @@ pub struct ClusterPeerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
-    /// In one word: `Joining`, `Connected`, `Suspect` (sessions silent, packets not), `Silent` (its share is
-    /// withdrawn), `Refused`, `Revoked`.
+    /// In one word: `Joining`, `Connecting` (trusted, its catalog has not come yet), `Connected`, `Suspect` (sessions
+    /// silent, packets not), `Silent` (its share is withdrawn), `Refused` (no trust; see the condition `Joined`),
+    /// `Revoked`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
     /// Open sessions between this cluster's gateways and its.

@@ -94,41 +94,57 @@ fn some_of_many_are_named() {
 #[test]
 fn on_a_node_without_an_agent() {
     let text = by_hand("- {addresses: [10.244.0.9], nodeName: n1}\n");
-    check(&text, |o| o.agents = agents_on(&["n2"]), expect![[r#"
+    check(
+        &text,
+        |o| o.agents = agents_on(&["n2"]),
+        expect![[r#"
         export shop/cart ClusterSetIP created=1767323045000 http:80/TCP dns:53/UDP
           10.244.0.9 on n1 NotReady 80>8080
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         condition ServiceExport shop/cart Ready=False Failed: Endpoint 10.244.0.9 of EndpointSlice shop/cart-hand is on node n1, which runs no agent, so nothing can be delivered to it; check the pods of the agent's DaemonSet and whether it tolerates the node's taints.
         condition ServiceExport shop/cart EndpointsReachable=False NodeWithoutAgent: Endpoint 10.244.0.9 of EndpointSlice shop/cart-hand is on node n1, which runs no agent, so nothing can be delivered to it; check the pods of the agent's DaemonSet and whether it tolerates the node's taints.
         problem BadObject EndpointSlice shop/cart-hand: endpoint 10.244.0.9 is on node n1, which runs no agent, so nothing can be delivered to it; check the pods of the agent's DaemonSet and whether it tolerates the node's taints
-    "#]]);
-    check(&text, |o| o.agents = agents_on(&["n1"]), expect![[r#"
+    "#]],
+    );
+    check(
+        &text,
+        |o| o.agents = agents_on(&["n1"]),
+        expect![[r#"
         export shop/cart ClusterSetIP created=1767323045000 http:80/TCP dns:53/UDP
           10.244.0.9 on n1 Ready 80>8080
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         condition ServiceExport shop/cart Ready=True Exported: The Service is handed to the cluster's leader gateway.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn headless_outside_the_pod_prefixes() {
     let text = by_hand("- {addresses: [10.9.0.9], nodeName: n1}\n");
     let text = text.replace("spec:\n  ports", "spec:\n  clusterIP: None\n  ports");
-    check(&text, |_| {}, expect![[r#"
+    check(
+        &text,
+        |_| {},
+        expect![[r#"
         export shop/cart Headless created=1767323045000 http:80/TCP dns:53/UDP
           10.9.0.9 on n1 Ready 80>8080
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         condition ServiceExport shop/cart Ready=False Failed: Endpoint 10.9.0.9 of EndpointSlice shop/cart-hand lies in no prefix of this cluster's pods or nodes, so peers cannot map it; add its prefix to spec.podPrefixes of ClusterConfiguration default.
         condition ServiceExport shop/cart EndpointsReachable=False OutsidePodPrefixes: Endpoint 10.9.0.9 of EndpointSlice shop/cart-hand lies in no prefix of this cluster's pods or nodes, so peers cannot map it; add its prefix to spec.podPrefixes of ClusterConfiguration default.
         problem OutsidePrefix EndpointSlice shop/cart-hand: endpoint 10.9.0.9 lies in no prefix of this cluster's pods or nodes, so peers cannot map it; add its prefix to spec.podPrefixes of ClusterConfiguration default
-    "#]]);
+    "#]],
+    );
     let prefix = "10.9.0.0/16".parse().unwrap();
-    check(&text, |o| o.pod_prefixes = vec![prefix], expect![[r#"
+    check(
+        &text,
+        |o| o.pod_prefixes = vec![prefix],
+        expect![[r#"
         export shop/cart Headless created=1767323045000 http:80/TCP dns:53/UDP
           10.9.0.9 on n1 Ready 80>8080
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         condition ServiceExport shop/cart Ready=True Exported: The Service is handed to the cluster's leader gateway.
-    "#]]);
+    "#]],
+    );
 }
 
 const PODS: &str = "
@@ -155,21 +171,29 @@ status: {podIP: 10.8.8.8, phase: Succeeded}
 #[test]
 fn prefixes_by_the_addresses_of_pods() {
     let ground = GROUND.replace("spec: {podCIDRs: [10.244.0.0/24]}\n", "");
-    check(&[&ground, PODS].concat(), |_| {}, expect![[r#"
+    check(
+        &[&ground, PODS].concat(),
+        |_| {},
+        expect![[r#"
         workload 10.7.3.4 shop/a as default
         workload fd00:7::4 shop/a as default
         node n1 at 192.0.2.1 pods 10.7.3.0/24,fd00:7::/64
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn pods_outside_the_prefixes() {
-    check(&[GROUND, PODS].concat(), |_| {}, expect![[r#"
+    check(
+        &[GROUND, PODS].concat(),
+        |_| {},
+        expect![[r#"
         workload 10.7.3.4 shop/a as default
         workload fd00:7::4 shop/a as default
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         problem OutsidePrefix cluster: pods with addresses outside the prefixes of this cluster's pods: 2 (shop/a 10.7.3.4, shop/a fd00:7::4); they cannot talk to other clusters; add their prefixes to spec.podPrefixes of ClusterConfiguration default
-    "#]]);
+    "#]],
+    );
 }
 
 /// As many prefixes as peers take, whatever pods there are.
@@ -196,17 +220,25 @@ fn prefixes_by_addresses_are_few() {
 fn the_service_changes_its_type_and_ports() {
     let text = [GROUND, EXPORT].concat();
     let other = text.replace("port: 80,", "port: 81,");
-    check(&other, |_| {}, expect![[r#"
+    check(
+        &other,
+        |_| {},
+        expect![[r#"
         export shop/cart ClusterSetIP created=1767323045000 http:81/TCP dns:53/UDP
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         condition ServiceExport shop/cart Ready=True Exported: The Service is handed to the cluster's leader gateway.
-    "#]]);
+    "#]],
+    );
     let other = text.replace("spec:\n  ports", "spec:\n  type: ExternalName\n  ports");
-    check(&other, |_| {}, expect![[r#"
+    check(
+        &other,
+        |_| {},
+        expect![[r#"
         node n1 at 192.0.2.1 pods 10.244.0.0/24
         condition ServiceExport shop/cart Valid=False InvalidServiceType: Service shop/cart is of type ExternalName, which cannot be exported.
         condition ServiceExport shop/cart Ready=False Pending: The ServiceExport is not valid.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
