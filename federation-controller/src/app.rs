@@ -32,7 +32,10 @@ pub async fn print(mut directory: Directory, once: bool) -> anyhow::Result<ExitC
         if let Some(reading) = directory.poll(now()) {
             #[expect(clippy::print_stdout, reason = "the output that was asked for")]
             {
-                print!("{}", render(&publication(&reading)));
+                print!(
+                    "{}",
+                    render(&publication(&reading.objects, &reading.problems))
+                );
             }
             if once {
                 let code = u8::from(reading.broken > 0);
@@ -52,14 +55,14 @@ pub async fn publish(config: Config, mut directory: Directory) -> anyhow::Result
     let first = directory
         .poll(now())
         .context("the first look is always told")?;
-    let first = Arc::new(publication(&first));
+    let first = Arc::new(publication(&first.objects, &first.problems));
     tell(&Publication::default(), &first);
     let (sender, receiver) = watch::channel(first);
     let watching = async {
         loop {
             tokio::time::sleep(POLL).await;
             if let Some(reading) = directory.poll(now()) {
-                let newest = Arc::new(publication(&reading));
+                let newest = Arc::new(publication(&reading.objects, &reading.problems));
                 tell(&sender.borrow().clone(), &newest);
                 sender.send_if_modified(|held| {
                     let changed = *held != newest;

@@ -15,6 +15,7 @@ pub mod import;
 pub mod link;
 pub mod manifests;
 pub mod member;
+pub mod mirror;
 pub mod objects;
 pub mod peer;
 pub mod plan;

@@ -69,9 +69,8 @@ impl Statuses {
                 told.heard = told.heard.max(heard);
                 told.status.held = told.status.held.max(status.held);
                 told.status.acknowledged = told.status.acknowledged.max(status.acknowledged);
-                let earliest = |a: Option<Timestamp>, b| a.into_iter().chain(b).min();
-                told.status.certificate_expires =
-                    earliest(told.status.certificate_expires, status.certificate_expires);
+                let ends = [told.status.certificate_expires, status.certificate_expires];
+                told.status.certificate_expires = ends.into_iter().flatten().min();
                 told.status.last_error = told
                     .status
                     .last_error

@@ -6,13 +6,13 @@ use causeway_proto::limits;
 use causeway_proto::model::{Problem, ProblemKind, Publication};
 
 use crate::export::derive;
-use crate::manifests::Reading;
+use crate::objects::Objects;
 
-/// Exports, conditions and problems of what was read.
+/// Exports, conditions and problems of the objects, and the problems that there were with reading them.
 #[must_use]
-pub fn publication(reading: &Reading) -> Publication {
-    let (mut exports, mut conditions, derived) = derive(&reading.objects);
-    let mut problems: Vec<Problem> = reading.problems.iter().cloned().chain(derived).collect();
+pub fn publication(objects: &Objects, problems: &[Problem]) -> Publication {
+    let (mut exports, mut conditions, derived) = derive(objects);
+    let mut problems: Vec<Problem> = problems.iter().cloned().chain(derived).collect();
     cut(
         &mut exports.services,
         limits::SERVICES,

@@ -56,7 +56,6 @@ impl Local for Leader {
     type FollowStream = Replies<FollowReply>;
     type LeadStream = Replies<LeadReply>;
     type WatchStream = Replies<WatchReply>;
-    type LeadStream = Replies<LeadReply>;
 
     async fn publish(
         &self,
@@ -102,13 +101,6 @@ impl Local for Leader {
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         panic!("a controller of manifests does not watch")
-    }
-
-    async fn lead(
-        &self,
-        _: Request<Streaming<LeadRequest>>,
-    ) -> Result<Response<Self::LeadStream>, Status> {
-        panic!("a controller of manifests appoints nobody")
     }
 
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportReply>, Status> {

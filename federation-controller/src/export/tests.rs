@@ -1,7 +1,6 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::manifests::Reading;
 use crate::objects::{Manifest, parse};
 use crate::publication::{publication, render};
 
@@ -43,12 +42,7 @@ endpoints:
 
 fn told(manifest: &Manifest) -> String {
     let (objects, problems) = Objects::gather([("a.yaml", manifest)]);
-    let reading = Reading {
-        objects,
-        problems,
-        broken: 0,
-    };
-    render(&publication(&reading))
+    render(&publication(&objects, &problems))
 }
 
 fn check(text: &str, expected: Expect) {

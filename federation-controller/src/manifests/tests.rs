@@ -38,7 +38,7 @@ impl Bench {
     fn told(&mut self, now: u64) -> Option<String> {
         let told = [(); 2].map(|()| self.directory.poll(Timestamp(now)));
         let last = told.into_iter().flatten().last();
-        last.map(|reading| render(&publication(&reading)))
+        last.map(|reading| render(&publication(&reading.objects, &reading.problems)))
     }
 }
 
