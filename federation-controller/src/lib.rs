@@ -4,6 +4,8 @@
 //! `Publish`. This crate knows no QUIC and no eBPF.
 
 pub mod app;
+pub mod clock;
+pub mod cluster;
 pub mod conditions;
 pub mod config;
 pub mod crd;

@@ -1,0 +1,8 @@
+//! Shell: the cluster's API server: what is read from it and written to it.
+
+pub mod api;
+pub mod lease;
+pub mod pin;
+
+#[cfg(test)]
+pub(crate) mod fake;
