@@ -3,6 +3,8 @@
 pub mod api;
 pub mod lease;
 pub mod pin;
+pub mod state;
+pub mod tokens;
 
 #[cfg(test)]
 pub(crate) mod fake;

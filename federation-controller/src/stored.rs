@@ -69,9 +69,9 @@ pub struct Head {
     /// Where the state stands.
     #[serde(default)]
     pub position: Position,
-    /// Which controller writes: the transition of its Lease. A later one takes the head over before it writes.
+    /// Which controller writes: no other one has this name. Who comes after takes the head over before it writes.
     #[serde(default)]
-    pub writer: u64,
+    pub writer: String,
     /// Allocations, in order.
     #[serde(default)]
     allocations: Vec<Piece>,
@@ -143,7 +143,7 @@ impl Default for Head {
         Self {
             format: FORMAT,
             position: Position::default(),
-            writer: 0,
+            writer: String::new(),
             allocations: Vec::new(),
             trust: Vec::new(),
         }
@@ -180,6 +180,16 @@ impl Head {
     pub fn slots(&self) -> BTreeSet<u16> {
         let pieces = self.allocations.iter().chain(&self.trust);
         pieces.map(|piece| piece.slot).collect()
+    }
+
+    /// As it stands, naming no piece: for one whose pieces are damaged.
+    #[must_use]
+    pub fn without_pieces(&self) -> Self {
+        Self {
+            position: self.position,
+            writer: self.writer.clone(),
+            ..Self::default()
+        }
     }
 
     /// The state that its pieces make.
@@ -235,7 +245,7 @@ impl Head {
             pieces: Vec::new(),
             head: Self {
                 position: offered,
-                writer: self.writer,
+                writer: self.writer.clone(),
                 ..Self::default()
             },
         };
