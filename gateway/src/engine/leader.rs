@@ -329,7 +329,7 @@ impl Gateway {
             others.any(|o| o.bits() < p.bits() && o.contains(p.base()))
         };
         let outermost = all.iter().filter(|p| !inside(p)).copied();
-        let nodes = allot::node_range(&self.settings.pools.vips).filter(|_| self.has_nodes());
+        let nodes = allot::node_range(&self.settings.shared.vips).filter(|_| self.has_nodes());
         nodes
             .into_iter()
             .chain(outermost)

@@ -289,5 +289,6 @@ pub(super) fn without_rings(allocations: &Allocations) -> Allocations {
         rings: Default::default(),
         seed: allocations.seed,
         salts: allocations.salts.clone(),
+        nodes: allocations.nodes.clone(),
     }
 }

@@ -17,11 +17,11 @@ fn configurations_are_taken() {
         let gateways = &objects["ConfigMap causeway-system/causeway-gateway"].value["data"];
         for key in gateways.as_object().unwrap().keys() {
             let text = file(&objects, "causeway-gateway", key);
-            let config = causeway_gateway::config::Config::parse(Path::new(key), &text);
+            let config = causeway_gateway::config::Config::parse(Path::new(key), &text, |_| None);
             config.unwrap_or_else(|error| panic!("{values}: {error}\n{text}"));
         }
         let text = file(&objects, "causeway-agent", "agent.yaml");
-        let config = causeway_dataplane::config::parse(&text);
+        let config = causeway_dataplane::config::parse(&text, |_| None);
         let config = config.unwrap_or_else(|error| panic!("{values}: {error}\n{text}"));
         assert_eq!(config.contradiction(), None);
         let text = file(&objects, "causeway-controller", "controller.yaml");
