@@ -1,4 +1,5 @@
-//! Shell: before an install and an upgrade: definitions of custom resources, and the configuration of this cluster.
+//! Shell: before an install and an upgrade: definitions of custom resources, the configuration of this cluster, and the
+//! certificate that pods know the controller by, so that they find it when they start.
 
 use std::path::Path;
 
@@ -11,14 +12,16 @@ use serde_json::Value;
 use super::definitions::{Decision, VERSION, decide};
 use super::refusal::{HookError, refused};
 use super::site::{Look, Site};
+use crate::cluster::pin::{self, NoPin};
 use crate::crd::{self, CONFIGURATION, ClusterConfiguration, Custom};
 
 /// Who owns the fields that hooks apply: the user's values.
 const MANAGER: &str = "causeway-helm";
+const ENROLMENT: &str = "Secret and ConfigMap causeway-enrolment";
 /// Ours; it goes into each definition.
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Makes or updates every definition, then applies the configuration.
+/// Makes or updates every definition, applies the configuration, and makes the enrolment certificate where there is none.
 ///
 /// # Errors
 /// When the file cannot be used or the API server refuses.
@@ -28,6 +31,15 @@ pub async fn run(site: &Site, configuration: &Path) -> anyhow::Result<()> {
         define(site, definition).await?;
     }
     apply(site, &wanted).await?;
+    site.insist(
+        async || match pin::ensure(&site.client, &site.namespace).await {
+            Ok(_) => Ok(()),
+            Err(NoPin::Kube(error)) => Err(refused("write", ENROLMENT)(error)),
+            Err(error) => Err(HookError::Certificate(error)),
+        },
+    )
+    .await?;
+    tracing::info!("{ENROLMENT}: there");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::corefile::CorefileError;
 use super::definitions::Unfit;
+use crate::cluster::pin::NoPin;
 use crate::crd::BadDefinition;
 
 /// Why a hook ended without having done its work.
@@ -72,6 +73,9 @@ pub enum HookError {
     /// A definition of ours.
     #[error(transparent)]
     Definition(#[from] BadDefinition),
+    /// The enrolment certificate is of no use.
+    #[error(transparent)]
+    Certificate(NoPin),
 }
 
 /// To be mapped over the answer to `verb` on `what`.
