@@ -23,7 +23,7 @@ name: '${NODE_NAME}'
 node: '${NODE_NAME}'
 listen:
   session: '0.0.0.0:{{ $expose.port }}'
-  local: '${NODE_IP}:7444'
+  local: '0.0.0.0:7444'
   socket: /run/causeway/gateway.sock
   dns: ['${NODE_IP}:7453']
 advertise:
