@@ -9,20 +9,31 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Where a gateway listens unless its configuration says otherwise.
 pub const SOCKET: &str = "/run/causeway/gateway.sock";
+/// Where the chart puts Causeway unless told otherwise.
+const NAMESPACE: &str = "causeway-system";
 
-const EXIT_CODES: &str = "\
+const AFTER: &str = "\
+Which gateway, the first of these that is given:
+  --context, --kubeconfig or --namespace  the leader of that Kubernetes cluster, through its API: whatever
+                                          kubectl needs will do, and no port need be open
+  --server with --identity                a gateway's local service, with an operator's certificate
+  --socket, else $CAUSEWAY_SOCKET         a gateway on this machine
+  nothing                                 the socket /run/causeway/gateway.sock where it is there, else the
+                                          current context of the kubeconfig
+
 Exit codes:
   0  done
-  1  refused by the gateway, or failed
+  1  refused by the gateway or the Kubernetes API, or failed
   2  the command line is wrong
   3  no gateway could be reached
   4  what was asked for is not there
+  5  done, but what --wait waits for has not come
 
-Commands that change something need the gateway's Unix socket or an operator's certificate.";
+Commands that change something need a kubeconfig, the gateway's Unix socket or an operator's certificate.";
 
 /// Pair clusters, and see what their gateways see.
 #[derive(Debug, Parser)]
-#[command(name = "causeway", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(name = "causeway", version, after_help = AFTER, arg_required_else_help = true)]
 pub struct Cli {
     /// How to reach the gateway and how to print
     #[command(flatten)]
@@ -35,14 +46,23 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Unix socket of the gateway on this node
-    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET, env = "CAUSEWAY_SOCKET")]
-    pub socket: PathBuf,
-    /// Local service of a gateway on another node, instead of the socket; needs --identity
-    #[arg(long, global = true, value_name = "HOST:PORT", value_parser = server)]
+    /// Context of the kubeconfig: the leader of that Kubernetes cluster
+    #[arg(long, global = true, value_name = "NAME", help_heading = WAY, conflicts_with_all = DIRECT)]
+    pub context: Option<String>,
+    /// The kubeconfig, instead of $KUBECONFIG or ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE", help_heading = WAY, conflicts_with_all = DIRECT)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace that Causeway is installed in [default: causeway-system]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = WAY, conflicts_with_all = DIRECT)]
+    pub namespace: Option<String>,
+    /// Unix socket of a gateway on this machine [env: CAUSEWAY_SOCKET]
+    #[arg(long, global = true, value_name = "PATH", help_heading = WAY, conflicts_with = "server")]
+    pub socket: Option<PathBuf>,
+    /// Local service of a gateway on another node; needs --identity
+    #[arg(long, global = true, value_name = "HOST:PORT", help_heading = WAY, value_parser = server)]
     pub server: Option<GatewayAt>,
-    /// Directory with the operator's certificate, made by `causeway login`
-    #[arg(long, global = true, value_name = "DIR", env = "CAUSEWAY_IDENTITY")]
+    /// Directory with the operator's certificate, made by `causeway login` [env: CAUSEWAY_IDENTITY]
+    #[arg(long, global = true, value_name = "DIR", help_heading = WAY)]
     pub identity: Option<PathBuf>,
     /// How to print
     #[arg(
@@ -56,7 +76,25 @@ pub struct Global {
     /// Longest wait for the gateway, like 10s or 2m
     #[arg(long, global = true, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub timeout: Duration,
+    /// Tell on standard error each step to the gateway, and how long it took
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
 }
+
+impl Global {
+    /// Where Causeway is installed.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(NAMESPACE)
+    }
+
+    /// Whether the command line names a Kubernetes cluster.
+    pub fn on_kubernetes(&self) -> bool {
+        self.context.is_some() || self.kubeconfig.is_some() || self.namespace.is_some()
+    }
+}
+
+const WAY: &str = "Which gateway";
+const DIRECT: [&str; 3] = ["socket", "server", "identity"];
 
 /// Forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +133,12 @@ pub enum Command {
     Status,
     /// Peers, with sessions, mappings and encryption
     Peers,
+    /// `peers` and `revoke`, under one word
+    Peer {
+        /// What to do with them
+        #[command(subcommand)]
+        command: PeerCommand,
+    },
     /// Services that this cluster imports and exports
     Services {
         /// Only this one, NAMESPACE/NAME
@@ -122,6 +166,21 @@ pub enum TokenCommand {
         /// The only cluster that may use it
         #[arg(long, value_name = "NAME")]
         for_cluster: Option<ClusterId>,
+        /// Print it as Kubernetes objects, to be applied in the cluster that joins
+        #[arg(long)]
+        manifests: bool,
+    },
+}
+
+/// Commands about peers.
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// As `causeway peers`
+    List,
+    /// As `causeway revoke`
+    Revoke {
+        /// Its cluster id
+        peer: ClusterId,
     },
 }
 
@@ -133,6 +192,20 @@ pub struct JoinArgs {
     /// Only show what would clash; the token stays whole
     #[arg(long)]
     pub dry_run: bool,
+    /// Wait until the other cluster is heard, at most so long
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "60s",
+        value_parser = duration,
+        conflicts_with = "dry_run"
+    )]
+    pub wait: Option<Duration>,
+    /// Ask no gateway: print the Kubernetes objects whose applying joins
+    #[arg(long, conflicts_with_all = ["dry_run", "wait"])]
+    pub manifests: bool,
 }
 
 /// `enroll`.

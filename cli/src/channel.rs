@@ -88,7 +88,7 @@ pub fn refusal(status: &Status) -> Failure {
         }
         Code::PermissionDenied | Code::Unauthenticated => (
             Kind::Refused,
-            "this needs the gateway's Unix socket, or an operator's certificate with --server and --identity",
+            "this needs a kubeconfig with --context, the gateway's Unix socket, or an operator's certificate with --server and --identity",
         ),
         Code::Unimplemented => (
             Kind::Refused,

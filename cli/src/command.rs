@@ -13,9 +13,10 @@ mod status;
 mod token;
 mod whois;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, PeerCommand};
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::progress::Progress;
 
 /// Runs what the command line says.
 ///
@@ -26,17 +27,29 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     if let Command::Login(args) = &cli.command {
         return login::run(args, &global).await;
     }
-    let client = Client::connect(&global).await?;
+    if let Command::Join(args) = &cli.command
+        && args.manifests
+    {
+        return join::manifests(args, &global);
+    }
+    let progress = Progress::start(global.verbose);
+    let client = Client::connect(&global, progress).await?;
     let output = global.output;
     match cli.command {
-        Command::Token { command } => token::run(command, &client, output).await,
-        Command::Join(args) => join::run(args, &client, output).await,
+        Command::Token { command } => token::run(command, &client, &global).await,
+        Command::Join(args) => join::run(args, client, &global, progress).await,
         Command::Enroll(args) => enroll::run(args, &client, output).await,
         Command::Login(_) => Ok(()),
         Command::Leave => leave::run(&client, output).await,
-        Command::Revoke { peer } => revoke::run(&peer, &client, output).await,
+        Command::Revoke { peer }
+        | Command::Peer {
+            command: PeerCommand::Revoke { peer },
+        } => revoke::run(&peer, &client, output).await,
         Command::Status => status::run(&client, output).await,
-        Command::Peers => peers::run(&client, output).await,
+        Command::Peers
+        | Command::Peer {
+            command: PeerCommand::List,
+        } => peers::run(&client, output).await,
         Command::Services { service } => services::run(service, &client, output).await,
         Command::Resolve(args) => resolve::run(args, &client, output).await,
         Command::Whois { address } => whois::run(address, &client, output).await,

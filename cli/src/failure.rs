@@ -13,6 +13,8 @@ pub enum Kind {
     Unreachable = 3,
     /// What was asked for is not there.
     NotFound = 4,
+    /// It is done, and what was waited for has not come.
+    Late = 5,
 }
 
 /// A failure as it is told.

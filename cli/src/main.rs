@@ -6,9 +6,13 @@ mod client;
 mod command;
 mod failure;
 mod identity;
+mod kubernetes;
+mod manifest;
 mod print;
+mod progress;
 mod show;
 mod text;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -9,12 +9,18 @@
 mod ask;
 #[path = "commands/change.rs"]
 mod change;
+#[path = "commands/cluster.rs"]
+mod cluster;
 #[path = "commands/fake.rs"]
 mod fake;
+#[path = "commands/kubeconfig.rs"]
+mod kubeconfig;
 #[path = "commands/look.rs"]
 mod look;
 #[path = "commands/operator.rs"]
 mod operator;
+#[path = "commands/pair.rs"]
+mod pair;
 #[path = "commands/samples.rs"]
 mod samples;
 #[path = "commands/trouble.rs"]

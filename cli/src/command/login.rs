@@ -6,6 +6,7 @@ use causeway_certs::enrolment::Enrolment;
 use causeway_certs::name::Role;
 
 use crate::args::{Global, LoginArgs};
+use crate::client::IDENTITY;
 use crate::failure::{Failure, Kind};
 use crate::identity::enrol;
 use crate::print::note;
@@ -34,5 +35,7 @@ fn identity(global: &Global) -> Result<PathBuf, Failure> {
         let what = "where should the certificate go?";
         Failure::new(Kind::Usage, what, "give a directory with --identity")
     };
-    global.identity.clone().ok_or_else(missing)
+    let given = global.identity.clone();
+    let named = || std::env::var_os(IDENTITY).map(PathBuf::from);
+    given.or_else(named).ok_or_else(missing)
 }

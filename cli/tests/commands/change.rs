@@ -244,10 +244,10 @@ fn not_allowed() {
     check(
         &["revoke", "forbidden"],
         expect![[r#"
-        --- stderr
-        causeway: agent/w1 may not revoke
-          check: this needs the gateway's Unix socket, or an operator's certificate with --server and --identity
-        --- exit 1
-    "#]],
+            --- stderr
+            causeway: agent/w1 may not revoke
+              check: this needs a kubeconfig with --context, the gateway's Unix socket, or an operator's certificate with --server and --identity
+            --- exit 1
+        "#]],
     );
 }

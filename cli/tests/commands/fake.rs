@@ -165,6 +165,7 @@ impl admin::admin_server::Admin for Fake {
         let preflight: Preflight = match request.token.as_str() {
             "good" => samples::preflight(),
             "clash" => samples::preflight_refused(),
+            "silent" => samples::preflight_with("north"),
             _ => {
                 return Err(Status::failed_precondition(
                     "this token has been used: make a new one",

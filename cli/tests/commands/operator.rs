@@ -22,23 +22,23 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::fake::Gateway;
 use crate::told;
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     Timestamp(since.as_millis().try_into().unwrap())
 }
 
-fn west() -> (ClusterId, ClusterSet) {
+pub fn west() -> (ClusterId, ClusterSet) {
     ("west".parse().unwrap(), "demo".parse().unwrap())
 }
 
 /// The leader's CA, and a secret that is good once.
 pub struct Signer {
-    authority: Authority,
+    pub authority: Authority,
     secret: Secret,
 }
 
 impl Signer {
-    fn new(dir: &Path) -> Self {
+    pub fn new(dir: &Path) -> Self {
         let (cluster, set) = west();
         Self {
             authority: Authority::open(dir, &cluster, &set, now()).unwrap(),
@@ -46,7 +46,7 @@ impl Signer {
         }
     }
 
-    fn roots(&self) -> Vec<Vec<u8>> {
+    pub fn roots(&self) -> Vec<Vec<u8>> {
         vec![self.authority.certificate().to_vec()]
     }
 
@@ -60,7 +60,7 @@ impl Signer {
         }
     }
 
-    fn tls(&self) -> Tls {
+    pub fn tls(&self) -> Tls {
         let (cluster, set) = west();
         let leaf = self
             .authority
@@ -139,7 +139,7 @@ impl pb::local_server::Local for Signer {
 }
 
 /// TLS in front of the fake gateway's socket; its address.
-fn tls_front(tls: &Tls, socket: std::path::PathBuf) -> String {
+pub fn tls_front(tls: &Tls, socket: std::path::PathBuf) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -322,6 +322,12 @@ pub fn preflight() -> Preflight {
     }
 }
 
+pub fn preflight_with(peer: &str) -> Preflight {
+    let mut preflight = preflight();
+    preflight.peer.cluster = parse(peer);
+    preflight
+}
+
 pub fn preflight_refused() -> Preflight {
     let mut preflight = preflight();
     preflight.findings.push(Finding {

@@ -88,6 +88,7 @@ fn help_names_the_exit_codes() {
         "2  the command",
         "3  no gateway",
         "4  what was asked for",
+        "5  done, but",
     ];
     assert!(codes.iter().all(|code| text.contains(code)), "{text}");
 }
