@@ -21,6 +21,7 @@ use causeway_proto::model::{
 
 pub use identity::of as identity_of;
 pub use ledger::{Holder, Ledger};
+pub use mapping::foretell;
 pub use node::range as node_range;
 pub use ring::{SIZE_CLASSES, size_class};
 

@@ -12,7 +12,7 @@ use causeway_certs::token::{self, JoinToken, Side};
 use causeway_certs::{Secret, bundle::BundleError};
 use causeway_proto::limits::PEERS;
 use causeway_proto::model::{
-    ClusterId, Digest, Finding, JoinFacts, Mapping, Preflight, Redeem, Redeemed, Severity,
+    ClusterId, Digest, Finding, JoinFacts, Mapping, Preflight, Problem, Redeem, Redeemed, Severity,
     Timestamp, TrustBundle, TrustState,
 };
 
@@ -281,7 +281,7 @@ pub enum NotBelieved {
     Nothing(ClusterId),
 }
 
-/// The joiner's reading of a reply, with all that either side found.
+/// The joiner's reading of a reply, with all that either side found, and where the issuer's addresses would appear here.
 ///
 /// # Errors
 /// When it is not from the issuer.
@@ -291,7 +291,7 @@ pub fn preflight(
     own: &OwnSide,
     exporter: &[u8],
     reply: &Redeemed,
-    mappings: Vec<Mapping>,
+    (mappings, problems): (Vec<Mapping>, Vec<Problem>),
     now: Timestamp,
 ) -> Result<Preflight, NotBelieved> {
     let issuer = issuer_digest(reply.bundle.as_ref(), token.pin);
@@ -315,6 +315,11 @@ pub fn preflight(
             found.push(finding.clone());
         }
     }
+    found.extend(problems.into_iter().map(|problem| Finding {
+        severity: Severity::Warning,
+        subject: problem.subject,
+        message: problem.message,
+    }));
     found.sort();
     found.reverse();
     Ok(Preflight {

@@ -85,7 +85,8 @@ async fn start_again(dir: Arc<TempDir>, text: String) -> Gateway {
 }
 
 async fn leader(cluster: &str) -> Gateway {
-    boot(cluster, "prod", &format!("{}1", &cluster[..1]), "").await
+    let more = "pod_prefixes: [10.244.0.0/16]\n";
+    boot(cluster, "prod", &format!("{}1", &cluster[..1]), more).await
 }
 
 impl Gateway {
@@ -191,6 +192,11 @@ async fn a_token_pairs_two_clusters_once() {
     assert!(!joined && !found.refused(), "{found:?}");
     assert_eq!(found.peer.cluster.as_str(), "east");
     assert!(found.clock_skew_ms.abs() < 5_000);
+    let [mapping] = found.mappings[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(mapping.theirs.to_string(), "10.244.0.0/16");
+    assert_ne!(mapping.ours, mapping.theirs);
     assert!(east.peers().is_empty(), "a dry run");
 
     assert!(west.try_join(&token, false).await.unwrap().0);

@@ -35,6 +35,29 @@ pub(super) fn allot(
     }
 }
 
+/// What a cluster that is no peer yet would get for its prefixes here, and what would not fit.
+#[must_use]
+pub fn foretell(
+    held: &Allocations,
+    id: &ClusterId,
+    prefixes: &[Prefix],
+    pools: &Pools,
+    now: Timestamp,
+) -> (Vec<Mapping>, Vec<Problem>) {
+    let wants = PeerWants {
+        prefixes: prefixes.to_vec(),
+        ..PeerWants::default()
+    };
+    let (mut next, mut problems) = (held.clone(), Vec::new());
+    let peers = BTreeMap::from([(id.clone(), wants)]);
+    allot(&mut next, &peers, pools, now, &mut problems);
+    let wanted = outermost(prefixes);
+    let peer = next.peers.remove(id);
+    let mappings = peer.map(|p| p.value.mappings).unwrap_or_default();
+    let named = mappings.into_iter().filter(|m| wanted.contains(&m.theirs));
+    (named.collect(), problems)
+}
+
 fn self_map(next: &mut Allocations, pools: &Pools, problems: &mut Vec<Problem>) {
     for theirs in outermost(&pools.own) {
         if next.self_map.iter().any(|m| m.theirs == theirs) {

@@ -205,6 +205,26 @@ fn native_only_where_configuration_says_so_and_nothing_is_there() {
 }
 
 #[test]
+fn what_is_foretold_comes() {
+    let none = Exports::default();
+    let first = Peers::from([(id("b"), wants(&["10.9.0.0/16"], &[]))]);
+    let held = step(&none, &first, &Allocations::default(), 0);
+    let texts = ["10.9.0.0/16", "10.244.0.0/16", "10.244.7.0/24"];
+    let told = foretell(&held, &id("c"), &texts.map(prefix), &pools(), Timestamp(5));
+    let mut peers = first;
+    peers.insert(id("c"), wants(&texts, &[]));
+    let next = step(&none, &peers, &held, 5);
+    assert_eq!(told, (next.peers[&id("c")].value.mappings.clone(), vec![]));
+    assert_eq!(told.0.len(), 2);
+    let wide = [prefix("10.0.0.0/8")];
+    let (none, problems) = foretell(&held, &id("c"), &wide, &pools(), Timestamp(5));
+    assert_eq!(
+        (none, problems[0].kind),
+        (vec![], ProblemKind::LimitReached)
+    );
+}
+
+#[test]
 fn rings_change_by_generations() {
     let ports = [port("http:80/TCP")];
     let mut held = Allocations::default();

@@ -289,6 +289,9 @@ impl Driver {
             Input::Alive(reply) => {
                 let _ = reply.send(());
             }
+            Input::Foretell(cluster, prefixes, reply) => {
+                let _ = reply.send(self.gateway.foretell(&cluster, &prefixes, now));
+            }
             Input::Leave(reply) => self.leave(reply, now),
             Input::Stop(done) => {
                 self.gateway.shutdown(RESTART_LEASE_MS, now);

@@ -6,7 +6,8 @@ use causeway_certs::dial::Holding;
 use causeway_certs::name::PeerName;
 use causeway_proto::model::{
     Appointment, ClusterId, ClusterSettings, FollowHello, FollowState, Frame, GatewayName,
-    LeadReply, Problem, Publication, Report, Revision, Timestamp, TrustState, View,
+    LeadReply, Mapping, Prefix, Problem, Publication, Report, Revision, Timestamp, TrustState,
+    View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -100,6 +101,12 @@ pub enum Input {
     Alive(oneshot::Sender<()>),
     /// Takes leave of all peers; answered with those that have a session, then those that have none.
     Leave(oneshot::Sender<Result<Left, NotLeader>>),
+    /// What a cluster with these prefixes would get here, were it a peer.
+    Foretell(
+        ClusterId,
+        Vec<Prefix>,
+        oneshot::Sender<(Vec<Mapping>, Vec<Problem>)>,
+    ),
     /// The process stops: says Bye; answered when that is queued.
     Stop(oneshot::Sender<()>),
 }
@@ -254,6 +261,20 @@ impl Core {
         self.tell(Input::Trust(change, reply)).await;
         answer.await.unwrap_or(Err(NotLeader::Stopping))?;
         outcome.await.map_err(|_| NotLeader::Stopping)
+    }
+
+    /// Where these prefixes of a cluster would appear here, were it a peer, and what would not fit.
+    ///
+    /// # Errors
+    /// When the process stops.
+    pub async fn foretell(
+        &self,
+        cluster: &ClusterId,
+        prefixes: &[Prefix],
+    ) -> Result<(Vec<Mapping>, Vec<Problem>), NotLeader> {
+        let (cluster, prefixes) = (cluster.clone(), prefixes.to_vec());
+        let asked = self.ask(|reply| Input::Foretell(cluster, prefixes, reply));
+        asked.await.ok_or(NotLeader::Stopping)
     }
 
     /// Takes leave of all peers: those that heard it, and those whose lease must run out.

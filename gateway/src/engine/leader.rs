@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_certs::bundle::authority_digest;
 use causeway_proto::limits::{LEASE_MS, PREFIXES_PER_CLUSTER};
 use causeway_proto::model::{
-    ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Part, PartKey,
-    Prefix, Publication, Report, TrustState,
+    ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Mapping, Part,
+    PartKey, Prefix, Problem, Publication, Report, TrustState,
 };
 
 use super::settings::pools;
@@ -355,6 +355,18 @@ impl Gateway {
             (id.clone(), wants)
         });
         each.collect()
+    }
+
+    /// What a cluster that is no peer yet would get for its prefixes here, and what would not fit.
+    #[must_use]
+    pub fn foretell(
+        &self,
+        id: &ClusterId,
+        prefixes: &[Prefix],
+        now: Now,
+    ) -> (Vec<Mapping>, Vec<Problem>) {
+        let pools = pools(&self.settings.shared, self.own_prefixes());
+        allot::foretell(self.ledger.newest(), id, prefixes, &pools, now.wall)
     }
 
     /// Allots, and cuts a revision of what is in force.

@@ -224,25 +224,20 @@ impl Joining {
                 .max_encoding_message_size(MESSAGE_BYTES),
             issuer: &token.issuer,
         };
-        let read = |reply: &Redeemed| {
-            let trust = self.core.trust();
-            preflight(
-                &trust,
-                token,
-                own,
-                &exporter,
-                reply,
-                Vec::new(),
-                wall_clock(),
-            )
+        let read = async |reply: &Redeemed| {
+            let (peer, trust) = (&reply.facts, self.core.trust());
+            let foretold = self.core.foretell(&peer.cluster, &peer.prefixes).await?;
+            let now = wall_clock();
+            let found = preflight(&trust, token, own, &exporter, reply, foretold, now)?;
+            Ok::<_, JoinFailed>(found)
         };
         let reply = call.redeem(&request(token, own, &exporter, true)).await?;
-        let found = read(&reply)?;
+        let found = read(&reply).await?;
         if dry_run || found.refused() {
             return Ok((false, found));
         }
         let reply = call.redeem(&request(token, own, &exporter, false)).await?;
-        let found = read(&reply)?;
+        let found = read(&reply).await?;
         if found.refused() {
             return Ok((false, found));
         }

@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use causeway_certs::ca::Authority;
 use causeway_certs::token::JoinToken;
-use causeway_proto::model::{IssuedToken, OfferedService, Revocation};
+use causeway_proto::model::{IssuedToken, OfferedService, ProblemKind, Revocation};
 use proptest::prelude::*;
 
 use super::*;
@@ -77,14 +77,21 @@ impl Pairing {
     }
 
     fn read(&self, reply: &Redeemed) -> Result<Preflight, NotBelieved> {
-        let no = Vec::new();
+        self.read_with(reply, (Vec::new(), Vec::new()))
+    }
+
+    fn read_with(
+        &self,
+        reply: &Redeemed,
+        foretold: (Vec<Mapping>, Vec<Problem>),
+    ) -> Result<Preflight, NotBelieved> {
         preflight(
             &self.west_trust,
             &self.token,
             &self.west,
             EXPORTER,
             reply,
-            no,
+            foretold,
             NOW,
         )
     }
@@ -110,6 +117,27 @@ impl Pairing {
 }
 
 const PREFIXES: &str = "Warning encryption: packets between east and west would be plain and not authenticated: both say `encryption: off`\nNote prefixes: both use 10.244.0.0/16; each sees the other's addresses under a mapping of its own, nothing needs to change\n";
+
+#[test]
+fn where_the_peer_would_appear_is_shown_beforehand() {
+    let p = pairing(None);
+    let outcome = p.ask(&p.request(true)).unwrap();
+    let mapping = Mapping {
+        theirs: "10.244.0.0/16".parse().unwrap(),
+        ours: "242.1.0.0/16".parse().unwrap(),
+    };
+    let problem = Problem {
+        kind: ProblemKind::PoolFull,
+        subject: "mapping pool".to_owned(),
+        message: "no prefix left".to_owned(),
+    };
+    let found = p.read_with(&outcome.reply, (vec![mapping], vec![problem]));
+    let found = found.unwrap();
+    assert_eq!(found.mappings, [mapping]);
+    let full = found.findings.iter().find(|f| f.subject == "mapping pool");
+    assert_eq!(full.unwrap().severity, Severity::Warning);
+    assert!(!found.refused());
+}
 
 #[test]
 fn both_hold_each_other_and_the_token_is_burnt() {
