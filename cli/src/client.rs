@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 use crate::args::{Global, SOCKET};
 use crate::channel::channel;
 use crate::failure::{Failure, Kind};
+use crate::kubernetes::Need;
 use crate::progress::Progress;
 use crate::{identity, kubernetes};
 
@@ -28,7 +29,7 @@ impl Client {
     ///
     /// # Errors
     /// When nobody answers there, or the certificate cannot be used.
-    pub async fn connect(global: &Global, progress: Progress) -> Result<Self, Failure> {
+    pub async fn connect(global: &Global, need: Need, progress: Progress) -> Result<Self, Failure> {
         let channel = match Way::of(global)? {
             Way::Kubernetes => {
                 let wanted = kubernetes::Wanted {
@@ -38,7 +39,7 @@ impl Client {
                 };
                 let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
                 let user = user.ok();
-                kubernetes::channel(wanted, user.as_deref(), global.timeout, progress).await?
+                kubernetes::channel(wanted, need, user.as_deref(), global.timeout, progress).await?
             }
             Way::Server(server, identity) => {
                 let member = identity::member(&identity, server, global.timeout).await?;

@@ -16,6 +16,7 @@ mod whois;
 use crate::args::{Cli, Command, PeerCommand};
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::kubernetes::Need;
 use crate::progress::Progress;
 
 /// Runs what the command line says.
@@ -33,7 +34,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         return join::manifests(args, &global);
     }
     let progress = Progress::start(global.verbose);
-    let client = Client::connect(&global, progress).await?;
+    let client = Client::connect(&global, need(&cli.command), progress).await?;
     let output = global.output;
     match cli.command {
         Command::Token { command } => token::run(command, &client, &global).await,
@@ -55,4 +56,20 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Whois { address } => whois::run(address, &client, output).await,
         Command::Drops => drops::run(&client, output).await,
     }
+}
+
+fn need(command: &Command) -> Need {
+    let reads = matches!(
+        command,
+        Command::Status
+            | Command::Peers
+            | Command::Peer {
+                command: PeerCommand::List
+            }
+            | Command::Services { .. }
+            | Command::Resolve(_)
+            | Command::Whois { .. }
+            | Command::Drops
+    );
+    if reads { Need::Any } else { Need::Leader }
 }

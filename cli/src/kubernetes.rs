@@ -16,6 +16,10 @@ use causeway_certs::dial::{
 use causeway_certs::enrolment::{EnrolError, Member};
 use causeway_certs::name::Role;
 use causeway_certs::tls::Pin;
+use causeway_proto::limits::VIEW_BYTES;
+use causeway_proto::model::GatewayStatus;
+use causeway_proto::wire::pb::status::GetStatusRequest;
+use causeway_proto::wire::pb::status::status_client::StatusClient;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
@@ -24,6 +28,7 @@ use kube::client::UpgradeConnectionError;
 use kube::{Api, Client, Error};
 use tonic::transport::Channel;
 
+use crate::channel::{nonsense, refusal};
 use crate::failure::{Failure, Kind};
 use crate::progress::Progress;
 use forward::Forward;
@@ -43,6 +48,15 @@ const ENROLMENT_PORT: u16 = 7445;
 const LOCAL_PORT: u16 = 7444;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Which gateway will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The one that leads, since only it changes anything.
+    Leader,
+    /// That one, else any: there may be something to find out.
+    Any,
+}
 
 /// Why an attempt came to nothing.
 enum Stop {
@@ -64,6 +78,7 @@ impl From<Failure> for Stop {
 /// When the API server, the controller or the leader refuses, or there is none of them for as long as `timeout`.
 pub async fn channel(
     wanted: Wanted<'_>,
+    need: Need,
     user: Option<&str>,
     timeout: Duration,
     progress: Progress,
@@ -73,6 +88,7 @@ pub async fn channel(
     let way = Way {
         client,
         place,
+        need,
         user: place::operator(user),
         patience: Patience::both(timeout),
         progress,
@@ -102,6 +118,7 @@ pub async fn channel(
 struct Way {
     client: Client,
     place: Place,
+    need: Need,
     user: String,
     patience: Patience,
     progress: Progress,
@@ -135,7 +152,7 @@ impl Way {
         let role = member.home().role;
         self.progress.step(&format!("certificate of {role}"));
         let channel = self.lead(to_leader, &member).await?;
-        self.progress.step(&format!("gateway {gateway} answers"));
+        self.asked(&channel, gateway).await?;
         Ok(channel)
     }
 
@@ -157,7 +174,15 @@ impl Way {
         let token = token?;
         let pin = pin?;
         let controller = pods::controller(active.as_ref(), &pods);
-        let leader = pods::leader(leader.as_ref(), &pods);
+        let leader = match pods::leader(leader.as_ref(), &pods) {
+            Err(nobody) if self.need == Need::Any => {
+                let any = pods::gateway(&pods).ok_or(nobody.clone());
+                self.progress
+                    .say(&format!("{nobody}: asking another gateway"));
+                any
+            }
+            leader => leader,
+        };
         Ok(Seen {
             token,
             pin,
@@ -270,6 +295,26 @@ impl Way {
         enrolled.map_err(|e| not_enrolled(&e))
     }
 
+    /// Its first answer: who may not ask learns so only now, and who is to lead may not have heard of it yet.
+    async fn asked(&self, channel: &Channel, gateway: &str) -> Result<(), Stop> {
+        let mut client = StatusClient::new(channel.clone()).max_decoding_message_size(VIEW_BYTES);
+        let reply = client.get_status(GetStatusRequest {}).await;
+        let reply = reply.map_err(|status| match refusal(&status) {
+            failure if failure.kind == Kind::Unreachable => Stop::Perhaps(failure),
+            failure => Stop::Now(failure),
+        })?;
+        let status = GatewayStatus::try_from(reply.into_inner());
+        let status = status.map_err(|e| nonsense(&e))?;
+        let version = &status.version;
+        self.progress
+            .step(&format!("gateway {gateway} answers, version {version}"));
+        let leads = status.leader.as_ref() == Some(&status.gateway);
+        if leads || self.need == Need::Any {
+            return Ok(());
+        }
+        Err(Stop::Perhaps(not_yet(gateway, &status)))
+    }
+
     async fn lead(&self, mut forward: Forward, member: &Member) -> Result<Channel, Stop> {
         let at = GatewayAt::Tcp(forward.at());
         let channel = channel_through(&at, forward.stream(), &member.tls, self.patience).await;
@@ -278,6 +323,18 @@ impl Way {
             Err(e) => Err(told(silent("gateway", &e), forward).await),
         }
     }
+}
+
+fn not_yet(gateway: &str, status: &GatewayStatus) -> Failure {
+    let leader = match &status.leader {
+        Some(leader) => format!("it follows {leader}"),
+        None => "it knows of no leader".to_owned(),
+    };
+    Failure::new(
+        Kind::Unreachable,
+        format!("gateway {gateway} is to lead and does not yet: {leader}"),
+        "what do the logs of the active controller and of that gateway say?",
+    )
 }
 
 fn silent(who: &str, why: &(dyn std::error::Error + 'static)) -> Stop {

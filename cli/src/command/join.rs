@@ -13,6 +13,7 @@ use crate::args::{Global, JoinArgs};
 use crate::channel::{nonsense, refusal};
 use crate::client::Client;
 use crate::failure::{Failure, Kind};
+use crate::kubernetes::Need;
 use crate::print::print;
 use crate::progress::Progress;
 use crate::show::JoinForm;
@@ -77,7 +78,7 @@ async fn wait(
                 // Another may lead by now.
                 Err(failure) if failure.kind == Kind::Unreachable => {
                     progress.say(&failure.what);
-                    client = Client::connect(global, progress).await?;
+                    client = Client::connect(global, Need::Any, progress).await?;
                 }
                 Err(failure) => return Err(failure),
             }

@@ -133,6 +133,13 @@ pub fn leader(lease: Option<&Lease>, pods: &[Pod]) -> Result<(String, String), N
     }
 }
 
+/// Any gateway that runs: what it says of itself and its peers is worth hearing when nobody leads.
+pub fn gateway(pods: &[Pod]) -> Option<(String, String)> {
+    let own = of(GATEWAY, pods).ok()?;
+    let running = own.iter().find(|pod| not_running(pod).is_none())?;
+    Some((node(running).to_owned(), name(running).to_owned()))
+}
+
 fn of<'a>(component: &'static str, pods: &'a [Pod]) -> Result<Vec<&'a Pod>, Nobody> {
     if pods.is_empty() {
         return Err(Nobody::NotInstalled);

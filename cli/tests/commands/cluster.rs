@@ -42,8 +42,13 @@ pub struct Cluster {
 impl Cluster {
     /// With all that an installation has.
     pub fn start() -> Self {
+        Self::start_under("w2")
+    }
+
+    /// With a gateway `w2` that knows this one as the leader.
+    pub fn start_under(leader: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let gateway = Gateway::start();
+        let gateway = Gateway::start_under(leader);
         let signer = Signer::new(&dir.path().join("ca"));
         let local = tls_front(&signer.tls(), gateway.socket());
         let pinned = PinnedServer::create().unwrap();
@@ -105,10 +110,10 @@ impl Cluster {
             json!({"metadata": {"name": "causeway-enrolment"}, "data": {"ca.crt": pin}}),
         );
         self.lease("causeway-controller", "controller-a_k3x9");
-        self.lease("causeway-leader", "w1");
+        self.lease("causeway-leader", "w2");
         self.pods(&[
-            ("controller-a", "controller", "w2"),
-            ("gateway-1", "gateway", "w1"),
+            ("controller-a", "controller", "w1"),
+            ("gateway-1", "gateway", "w2"),
         ]);
     }
 

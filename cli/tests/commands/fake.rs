@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use causeway_proto::model::{Address, Preflight};
+use causeway_proto::model::{Address, GatewayName, Preflight};
 use causeway_proto::wire::pb::local::local_server::LocalServer;
 use causeway_proto::wire::pb::{admin, status};
 use tempfile::TempDir;
@@ -25,11 +25,17 @@ pub struct Gateway {
 impl Gateway {
     /// Once this returns it listens.
     pub fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, None)
+    }
+
+    /// One that leads, or follows another.
+    pub fn start_under(leader: &str) -> Self {
+        Self::start_with(None, Some(leader.parse().unwrap()))
     }
 
     /// One that also gives certificates.
-    pub fn start_with(signer: Option<Signer>) -> Self {
+    pub fn start_with(signer: Option<Signer>, leader: Option<GatewayName>) -> Self {
+        let fake = Fake { leader };
         let dir = tempfile::tempdir().unwrap();
         let listener =
             std::os::unix::net::UnixListener::bind(dir.path().join("gateway.sock")).unwrap();
@@ -38,8 +44,8 @@ impl Gateway {
         let serve = async move {
             let listener = UnixListener::from_std(listener).unwrap();
             Server::builder()
-                .add_service(status::status_server::StatusServer::new(Fake))
-                .add_service(admin::admin_server::AdminServer::new(Fake))
+                .add_service(status::status_server::StatusServer::new(fake.clone()))
+                .add_service(admin::admin_server::AdminServer::new(fake))
                 .add_optional_service(signer.map(LocalServer::new))
                 .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
                     stopped.await.ok();
@@ -76,7 +82,10 @@ impl Drop for Gateway {
     }
 }
 
-struct Fake;
+#[derive(Clone)]
+struct Fake {
+    leader: Option<GatewayName>,
+}
 
 #[tonic::async_trait]
 impl status::status_server::Status for Fake {
@@ -84,7 +93,9 @@ impl status::status_server::Status for Fake {
         &self,
         _: Request<status::GetStatusRequest>,
     ) -> Result<Response<status::GatewayStatus>, Status> {
-        Ok(Response::new((&samples::status()).into()))
+        let mut status = samples::status();
+        status.leader = self.leader.clone();
+        Ok(Response::new((&status).into()))
     }
 
     async fn list_peers(

@@ -32,10 +32,10 @@ fn a_token_and_how_the_leader_is_reached() {
             causeway1.for-any
             --- stderr
             causeway: TIME  context east: SERVER
-            causeway: TIME  controller controller-a, leader w1 in pod gateway-1
+            causeway: TIME  controller controller-a, leader w2 in pod gateway-1
             causeway: TIME  streams to both are open
             causeway: TIME  certificate of operator/ann
-            causeway: TIME  gateway w1 answers
+            causeway: TIME  gateway w2 answers, version 0.1.0
             causeway: good until 2026-09-21T14:28:20Z, once: run `causeway join TOKEN` in the other cluster
         "#]],
     );
@@ -199,15 +199,35 @@ fn the_leader_is_gone() {
     cluster.lease("causeway-leader", "w7");
     check(
         &cluster,
-        &["status", "--timeout", "1s"],
+        &["token", "create", "--timeout", "1s"],
         expect![[r#"
-        --- stderr
-        causeway: TIME  waiting: namespace causeway-system of context east: gateway w7 is gone, and its place is not taken yet (gateway-1: runs)
-        causeway: namespace causeway-system of context east: gateway w7 is gone, and its place is not taken yet (gateway-1: runs)
-          check: does it start, and what does its log say? `kubectl --context east -n causeway-system logs -l app.kubernetes.io/component=gateway`
-        --- exit 3
-    "#]],
+            --- stderr
+            causeway: TIME  waiting: namespace causeway-system of context east: gateway w7 is gone, and its place is not taken yet (gateway-1: runs)
+            causeway: namespace causeway-system of context east: gateway w7 is gone, and its place is not taken yet (gateway-1: runs)
+              check: does it start, and what does its log say? `kubectl --context east -n causeway-system logs -l app.kubernetes.io/component=gateway`
+            --- exit 3
+        "#]],
     );
+    // To look, any gateway will do.
+    check(&cluster, &["drops"], expect![[r#"
+        NODE  DROPPED BECAUSE  PACKETS
+        w1    UnlistedSource   3
+        w2    NoFlow           17
+        --- stderr
+        causeway: TIME  gateway w7 is gone, and its place is not taken yet (gateway-1: runs): asking another gateway
+    "#]]);
+}
+
+#[test]
+fn the_leader_has_not_heard_of_it_yet() {
+    let cluster = Cluster::start_under("w7");
+    check(&cluster, &["leave", "--timeout", "1s"], expect![[r#"
+        --- stderr
+        causeway: TIME  waiting: gateway w2 is to lead and does not yet: it follows w7
+        causeway: gateway w2 is to lead and does not yet: it follows w7
+          check: what do the logs of the active controller and of that gateway say?
+        --- exit 3
+    "#]]);
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn login_and_look() {
     let tls = signer.tls();
     let roots = Signer::new(&dir.path().join("ca"));
     let secret = signer.secret.clone();
-    let gateway = Gateway::start_with(Some(signer));
+    let gateway = Gateway::start_with(Some(signer), None);
     let address = tls_front(&tls, gateway.socket());
     let enrolment = Enrolment {
         secret,

@@ -139,6 +139,16 @@ fn the_holder_is_gone() {
 }
 
 #[test]
+fn some_gateway_where_none_leads() {
+    let mut pods = pods();
+    pods[2].metadata.deletion_timestamp =
+        serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    let found = gateway(&pods);
+    assert_eq!(found, Some(("w2".to_owned(), "gateway-y".to_owned())));
+    assert_eq!(gateway(&pods[..2]), None);
+}
+
+#[test]
 fn the_holder_does_not_run() {
     let with = |status| [pod("controller-a", "controller", "w1", status)];
     let lease = lease("controller-a_1");
