@@ -2,6 +2,7 @@
 //! `causeway-operator` is shown to the active controller, which gives an operator's certificate for it; with that the
 //! leader is called. Both are reached by port-forwards through the API server. Nothing is left on this machine.
 
+mod direct;
 mod forward;
 mod kubeconfig;
 mod place;

@@ -6,6 +6,7 @@ use std::path::Path;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
+use super::direct::is_direct;
 use super::place::Place;
 use crate::failure::{Failure, Kind};
 
@@ -31,6 +32,7 @@ pub async fn client(wanted: Wanted<'_>) -> Result<(Client, Place), Failure> {
     let (config, context) = match read(wanted.file) {
         Ok(kubeconfig) => {
             let names = names(&kubeconfig);
+            let proxied = has_proxy(&kubeconfig);
             let context = wanted.context.map(str::to_owned);
             let context = context.or_else(|| kubeconfig.current_context.clone());
             let options = KubeConfigOptions {
@@ -38,8 +40,12 @@ pub async fn client(wanted: Wanted<'_>) -> Result<(Client, Place), Failure> {
                 ..KubeConfigOptions::default()
             };
             let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-            let file = wanted.file;
-            (config.map_err(|e| unusable(&e, file, &names))?, context)
+            let mut config = config.map_err(|e| unusable(&e, wanted.file, &names))?;
+            // What the environment says of proxies has exceptions; what the kubeconfig says has none.
+            if !proxied && is_excepted(&config) {
+                config.proxy_url = None;
+            }
+            (config, context)
         }
         Err(absent) if is_absent(&absent) && in_cluster(wanted) => {
             (Config::incluster().map_err(Failure::refused)?, None)
@@ -92,6 +98,18 @@ fn is_absent(error: &KubeconfigError) -> bool {
 fn in_cluster(wanted: Wanted<'_>) -> bool {
     let named = wanted.file.is_some() || wanted.context.is_some();
     !named && std::env::var_os(IN_CLUSTER).is_some()
+}
+
+fn has_proxy(kubeconfig: &Kubeconfig) -> bool {
+    let clusters = kubeconfig.clusters.iter();
+    let mut proxies = clusters.filter_map(|named| named.cluster.as_ref()?.proxy_url.as_deref());
+    proxies.any(|proxy| !proxy.is_empty())
+}
+
+fn is_excepted(config: &Config) -> bool {
+    let except = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy"));
+    let host = config.cluster_url.host().unwrap_or_default();
+    is_direct(host, &except.unwrap_or_default())
 }
 
 fn names(kubeconfig: &Kubeconfig) -> Vec<String> {

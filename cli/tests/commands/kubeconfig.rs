@@ -113,6 +113,28 @@ fn no_kubeconfig() {
 }
 
 #[test]
+fn a_proxy_that_is_not_for_this_machine() {
+    let cluster = Cluster::start();
+    let file = cluster.dir().join("config");
+    let looked = |server: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("127.0.0.1", server)).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_causeway"))
+            .env_clear()
+            .env("USER", "ann")
+            .env("HTTPS_PROXY", "http://127.0.0.1:1")
+            .args(["drops", "--timeout", "5s", "--kubeconfig"])
+            .arg(&file)
+            .output()
+            .unwrap()
+    };
+    assert!(looked("127.0.0.1").status.success());
+    let said = told(&looked("k8s.example"), cluster.dir());
+    assert!(said.contains("is not reached"), "{said}");
+    assert!(said.contains("refused"), "{said}");
+}
+
+#[test]
 fn no_api_server() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");
@@ -209,25 +231,33 @@ fn the_leader_is_gone() {
         "#]],
     );
     // To look, any gateway will do.
-    check(&cluster, &["drops"], expect![[r#"
+    check(
+        &cluster,
+        &["drops"],
+        expect![[r#"
         NODE  DROPPED BECAUSE  PACKETS
         w1    UnlistedSource   3
         w2    NoFlow           17
         --- stderr
         causeway: TIME  gateway w7 is gone, and its place is not taken yet (gateway-1: runs): asking another gateway
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn the_leader_has_not_heard_of_it_yet() {
     let cluster = Cluster::start_under("w7");
-    check(&cluster, &["leave", "--timeout", "1s"], expect![[r#"
+    check(
+        &cluster,
+        &["leave", "--timeout", "1s"],
+        expect![[r#"
         --- stderr
         causeway: TIME  waiting: gateway w2 is to lead and does not yet: it follows w7
         causeway: gateway w2 is to lead and does not yet: it follows w7
           check: what do the logs of the active controller and of that gateway say?
         --- exit 3
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
