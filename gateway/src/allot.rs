@@ -6,6 +6,7 @@ mod identity;
 mod ledger;
 mod mapping;
 mod node;
+mod own;
 mod ring;
 mod vip;
 
@@ -23,6 +24,7 @@ pub use identity::of as identity_of;
 pub use ledger::{Holder, Ledger};
 pub use mapping::foretell;
 pub use node::range as node_range;
+pub use own::own as own_prefixes;
 pub use ring::{SIZE_CLASSES, size_class};
 
 /// How long a VIP, an identity number, a peer's number or mapping rests before somebody else gets it: flows and

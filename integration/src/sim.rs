@@ -4,6 +4,7 @@
 //! the same run.
 
 pub mod chaos;
+mod keys;
 pub mod net;
 pub mod office;
 pub mod truth;
@@ -11,14 +12,14 @@ pub mod truth;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use causeway_gateway::catalog::{Keys, sha256};
 use causeway_gateway::engine::{Command, Gateway, Keep, Restored};
 use causeway_gateway::now::Now;
 use causeway_proto::model::{
-    Address, ClusterId, GatewayAddress, GatewayName, Report, ServiceName, Timestamp, TrustBundle,
-    TrustState, View,
+    Address, ClusterId, GatewayAddress, GatewayName, Report, ServiceName, Timestamp, TrustState,
+    View,
 };
 
+pub use keys::{SimKeys, bundle, secret};
 use net::{Follow, Wire};
 use office::Controller;
 use truth::Truth;
@@ -52,35 +53,6 @@ impl Rng {
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         let at = self.below(u64::try_from(of.len()).ok()?);
         of.get(usize::try_from(at).ok()?)
-    }
-}
-
-/// Signatures that only the holder of a cluster's secret can make, as far as this simulation goes.
-#[derive(Debug, Clone)]
-pub struct SimKeys {
-    /// The own cluster's; a follower has it to check with only.
-    pub secret: Vec<u8>,
-    /// Whether it may sign.
-    pub signs: bool,
-}
-
-/// A cluster's secret, which stands for its certificate, too.
-#[must_use]
-pub fn secret(cluster: &ClusterId) -> Vec<u8> {
-    sha256(&[b"secret of ", cluster.as_str().as_bytes()])
-        .0
-        .to_vec()
-}
-
-impl Keys for SimKeys {
-    fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.signs
-            .then(|| sha256(&[&self.secret, bytes]).0.to_vec())
-    }
-
-    fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool {
-        let key = bundle.map_or(&self.secret, |b| &b.catalog_key);
-        sha256(&[key, bytes]).0.as_slice() == signature
     }
 }
 
@@ -469,17 +441,6 @@ impl Sim {
     pub fn gateways(&self) -> impl Iterator<Item = (usize, &Host, &Gateway)> {
         let all = self.hosts.iter().enumerate();
         all.filter_map(|(at, host)| Some((at, host, host.gateway.as_ref()?)))
-    }
-}
-
-/// What stands for a cluster's certificates.
-#[must_use]
-pub fn bundle(cluster: &ClusterId) -> TrustBundle {
-    TrustBundle {
-        cluster: cluster.clone(),
-        authorities: vec![b"ca".to_vec()],
-        catalog_key: secret(cluster),
-        gateways: Vec::new(),
     }
 }
 

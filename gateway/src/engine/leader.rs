@@ -309,32 +309,23 @@ impl Gateway {
         all
     }
 
-    /// The prefixes of the own pods: those configured, and those of the nodes that lie outside them.
-    fn own_prefixes(&self) -> Vec<Prefix> {
-        let nodes = self
-            .publication
+    /// The prefixes of the own pods and of the own nodes' addresses, and which of them there is no room for.
+    fn own_prefixes(&self) -> (Vec<Prefix>, Option<Problem>) {
+        let publication = self.publication.iter();
+        let nodes = publication.flat_map(|p| p.exports.nodes.values());
+        let named = nodes.flat_map(|n| n.pod_prefixes.iter().copied());
+        let shared = &self.settings.shared;
+        let pools: Vec<Prefix> = shared
+            .vips
             .iter()
-            .flat_map(|p| p.exports.nodes.values());
-        let named = nodes.flat_map(|n| &n.pod_prefixes);
-        let all: BTreeSet<Prefix> = self
-            .settings
-            .shared
-            .pod_prefixes
-            .iter()
-            .chain(named)
+            .chain(&shared.mappings)
             .copied()
             .collect();
-        let inside = |p: &Prefix| {
-            let mut others = all.iter();
-            others.any(|o| o.bits() < p.bits() && o.contains(p.base()))
-        };
-        let outermost = all.iter().filter(|p| !inside(p)).copied();
-        let nodes = allot::node_range(&self.settings.shared.vips).filter(|_| self.has_nodes());
-        nodes
-            .into_iter()
-            .chain(outermost)
-            .take(PREFIXES_PER_CLUSTER)
-            .collect()
+        let nodes = allot::node_range(&shared.vips).filter(|_| self.has_nodes());
+        let room = PREFIXES_PER_CLUSTER.saturating_sub(nodes.iter().len());
+        let (pods, problem) =
+            allot::own_prefixes(&shared.pod_prefixes, &named.collect(), &pools, room);
+        (nodes.into_iter().chain(pods).collect(), problem)
     }
 
     fn has_nodes(&self) -> bool {
@@ -365,7 +356,7 @@ impl Gateway {
         prefixes: &[Prefix],
         now: Now,
     ) -> (Vec<Mapping>, Vec<Problem>) {
-        let pools = pools(&self.settings.shared, self.own_prefixes());
+        let pools = pools(&self.settings.shared, self.own_prefixes().0);
         allot::foretell(self.ledger.newest(), id, prefixes, &pools, now.wall)
     }
 
@@ -375,7 +366,8 @@ impl Gateway {
             return;
         }
         let random = self.draw();
-        let prefixes = self.own_prefixes();
+        let (prefixes, problem) = self.own_prefixes();
+        self.problems.extend(problem);
         let pools = pools(&self.settings.shared, prefixes.clone());
         let mut held = self.ledger.newest().clone();
         held.epoch = self.epoch;

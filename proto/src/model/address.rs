@@ -200,6 +200,15 @@ impl Prefix {
         self.contains(other.base) || other.contains(self.base)
     }
 
+    /// The prefix of at most this length, in the 128-bit form and within its family, that contains this one.
+    #[must_use]
+    pub fn widened(self, bits: u8) -> Self {
+        let shortest = self.len.saturating_sub(self.family_len());
+        let len = bits.clamp(shortest, self.len);
+        let base = Address((self.base.to_u128() & mask(len)).to_be_bytes());
+        Self { base, len }
+    }
+
     /// The `n`th address, if inside.
     #[must_use]
     pub fn nth(self, n: u128) -> Option<Address> {
