@@ -3,10 +3,12 @@
 //! View -> [`DnsZone`] -> [`Answer`], both pure; [`serve`] carries them over UDP and TCP.
 
 pub mod answer;
+pub mod count;
 pub mod server;
 pub mod wire;
 pub mod zone;
 
 pub use answer::{Answer, Code, Kind, Question, answer};
+pub use count::{Answered, Counts};
 pub use server::{Serving, serve};
 pub use zone::DnsZone;

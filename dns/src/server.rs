@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use causeway_proto::model::{Address, View};
 
+use crate::count::Counts;
 use crate::wire::{Asker, reply};
 use crate::zone::DnsZone;
 
@@ -40,6 +41,8 @@ pub struct Serving {
     pub udp: SocketAddr,
     /// Where it answers over TCP.
     pub tcp: SocketAddr,
+    /// What was answered so far.
+    pub counts: Arc<Counts>,
     _tasks: JoinSet<()>,
 }
 
@@ -47,6 +50,7 @@ pub struct Serving {
 struct Shared {
     zone: watch::Receiver<Arc<DnsZone>>,
     turn: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl Shared {
@@ -57,7 +61,9 @@ impl Shared {
             turn: self.turn.fetch_add(1, Ordering::Relaxed),
             tcp,
         };
-        reply(&zone, request, asker)
+        let response = reply(&zone, request, asker)?;
+        self.counts.count(&response, tcp);
+        Some(response)
     }
 }
 
@@ -87,13 +93,16 @@ pub async fn serve(
     let shared = Shared {
         zone,
         turn: Arc::default(),
+        counts: Arc::default(),
     };
+    let counts = Arc::clone(&shared.counts);
     tasks.spawn(follow(view, sender));
     tasks.spawn(serve_udp(socket, shared.clone()));
     tasks.spawn(serve_tcp(listener, shared));
     Ok(Serving {
         udp,
         tcp,
+        counts,
         _tasks: tasks,
     })
 }

@@ -6,6 +6,7 @@ mod dial;
 mod handle;
 mod health;
 mod own;
+mod scrape;
 mod sessions;
 
 use std::collections::BTreeSet;
@@ -78,6 +79,8 @@ pub struct Addresses {
     pub socket: PathBuf,
     /// UDP and TCP of each DNS address.
     pub dns: Vec<(SocketAddr, SocketAddr)>,
+    /// TCP: metrics, where they are shown.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A gateway that is ready. It ends when this is dropped; [`Running::stop`] says goodbye first.
@@ -183,6 +186,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         let serving = causeway_dns::serve(core.views(), *address, *address).await;
         dns.push(serving.with_context(|| format!("listen.dns {address}: cannot be had"))?);
     }
+    let metrics = show_metrics(&mut tasks, &config, &core, &dns).await?;
     let renewed = core.clone();
     tasks.spawn(async move { keys.renew(&renewed).await });
     health.serves(&core);
@@ -192,6 +196,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
             local: bound.1,
             socket: config.listen.socket.clone(),
             dns: dns.iter().map(|s| (s.udp, s.tcp)).collect(),
+            metrics,
         },
         core,
         transport,
@@ -200,6 +205,29 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         _dns: dns,
         _socket: socket,
     })
+}
+
+/// Where it is configured.
+async fn show_metrics(
+    tasks: &mut JoinSet<()>,
+    config: &Config,
+    core: &Core,
+    dns: &[causeway_dns::Serving],
+) -> Result<Option<SocketAddr>, anyhow::Error> {
+    let Some(address) = config.listen.metrics else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen.metrics {address}: cannot be had"))?;
+    let bound = listener.local_addr()?;
+    let page = scrape::Page {
+        core: core.clone(),
+        gateway: config.name.clone(),
+        dns: dns.iter().map(|s| Arc::clone(&s.counts)).collect(),
+    };
+    tasks.spawn(scrape::run(listener, page));
+    Ok(Some(bound))
 }
 
 /// Keys, with what a controller that has lost its store would be given for a first certificate.

@@ -111,6 +111,8 @@ pub struct Listen {
     pub socket: PathBuf,
     /// UDP and TCP: DNS. None answers no questions.
     pub dns: Vec<SocketAddr>,
+    /// TCP: metrics for Prometheus, over plain HTTP. None shows none.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What others are told.
@@ -216,6 +218,7 @@ impl Default for Listen {
             local: any(LOCAL_PORT),
             socket: PathBuf::from(SOCKET),
             dns: vec![any(7453)],
+            metrics: None,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod follow;
 pub mod join;
 pub mod lead;
 pub mod merge;
+pub mod metrics;
 pub mod now;
 pub mod session;
 pub mod status;

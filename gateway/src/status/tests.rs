@@ -51,7 +51,7 @@ fn import() -> Import {
     }
 }
 
-fn view() -> View {
+pub fn view() -> View {
     let identity = Identity {
         namespace: "shop".parse().unwrap(),
         service_account: "web".to_owned(),
@@ -82,7 +82,7 @@ fn view() -> View {
     }
 }
 
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     let workload = Workload {
         namespace: "shop".parse().unwrap(),
         name: "web-0".to_owned(),

@@ -39,6 +39,7 @@ listen:
   local: 127.0.0.1:0
   socket: {dir}/{gateway}/sock
   dns: ['127.0.0.1:0']
+  metrics: 127.0.0.1:0
 advertise: {{session: '127.0.0.1:0', tunnel: 127.0.0.1, local: '127.0.0.1:0'}}
 state_dir: {dir}/{gateway}
 encryption: off

@@ -9,6 +9,7 @@
 
 mod harness;
 mod hostile;
+mod metrics;
 
 use std::time::Duration;
 
