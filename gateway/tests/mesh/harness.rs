@@ -42,7 +42,6 @@ listen:
   metrics: 127.0.0.1:0
 advertise: {{session: '127.0.0.1:0', tunnel: 127.0.0.1, local: '127.0.0.1:0'}}
 state_dir: {dir}/{gateway}
-encryption: off
 {more}"
     );
     Config::parse(Path::new("test.yaml"), &text, |_| None).unwrap()
@@ -55,20 +54,44 @@ impl Cluster {
             .with_test_writer()
             .try_init();
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let config = config(cluster, gateway, dir.path(), "");
+        let config = config(cluster, gateway, dir.path(), "encryption: off");
         Self::launch(config, dir).await
     }
 
-    async fn launch(mut config: Config, dir: Arc<TempDir>) -> Self {
-        let running = app::start(config.clone()).await.unwrap();
+    /// A gateway whose leader is appointed; `enrolment` says how it gets its certificate.
+    pub async fn appointed(cluster: &str, gateway: &str, enrolment: &str) -> Self {
+        let started = Self::try_appointed(cluster, gateway, enrolment).await;
+        started.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same; what it says when it cannot start.
+    pub async fn try_appointed(
+        cluster: &str,
+        gateway: &str,
+        enrolment: &str,
+    ) -> Result<Self, String> {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let more = format!("leadership: controller\n{enrolment}");
+        let config = config(cluster, gateway, dir.path(), &more);
+        Self::try_launch(config, dir).await
+    }
+
+    async fn launch(config: Config, dir: Arc<TempDir>) -> Self {
+        let started = Self::try_launch(config, dir).await;
+        started.unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    async fn try_launch(mut config: Config, dir: Arc<TempDir>) -> Result<Self, String> {
+        let running = app::start(config.clone()).await;
+        let running = running.map_err(|error| format!("{error:#}"))?;
         // The same ports after a restart.
         config.listen.session = running.addresses.session;
         config.listen.local = running.addresses.local;
-        Self {
+        Ok(Self {
             running: Some(running),
             config,
             dir,
-        }
+        })
     }
 
     /// A second gateway, enrolled by a file.
@@ -83,13 +106,22 @@ impl Cluster {
         let path = self.dir.path().join(format!("{name}.enroll"));
         causeway_certs::files::write_private(&path, file.as_bytes()).unwrap();
         let more = format!(
-            "leader: {}\nleader_address: {}\nenroll_file: {}\n",
+            "encryption: off\nleader: {}\nleader_address: {}\nenroll_file: {}\n",
             self.config.name,
             self.running().addresses.local,
             path.display()
         );
         let config = config(self.config.cluster.as_str(), name, self.dir.path(), &more);
         Self::launch(config, Arc::clone(&self.dir)).await
+    }
+
+    pub fn name(&self) -> causeway_proto::model::GatewayName {
+        self.config.name.clone()
+    }
+
+    /// `HOST:PORT` of the local service.
+    pub fn local(&self) -> String {
+        self.running().addresses.local.to_string()
     }
 
     pub fn running(&self) -> &Running {

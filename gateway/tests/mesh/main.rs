@@ -7,6 +7,8 @@
     reason = "a test that cannot go on stops"
 )]
 
+mod appointed;
+mod controller;
 mod harness;
 mod hostile;
 mod metrics;
@@ -42,7 +44,8 @@ async fn two_clusters_exchange_catalogs() {
     assert_eq!(peer.liveness, Liveness::Live);
     assert_eq!(peer.encryption, Encryption::Plain);
     assert!(peer.our_number_there.is_some());
-    assert_eq!(peer.mappings.len(), 1);
+    // Its pods, and its nodes' own addresses.
+    assert_eq!(peer.mappings.len(), 2);
     assert_eq!(peer.gateways.len(), 1);
 
     // Equal pod prefixes: east offers the same service from the same addresses.
