@@ -35,6 +35,14 @@ pub struct Holding {
     pub state: LeaderState,
 }
 
+impl Holding {
+    /// Whether there is anything to give.
+    #[must_use]
+    pub fn is_of_use(&self) -> bool {
+        self.state != LeaderState::default()
+    }
+}
+
 /// Reads a file of some KiB at most.
 async fn small_file(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
@@ -201,7 +209,8 @@ fn question(token: &str, role: &str, csr: &[u8], holding: Option<&Holding>) -> T
         token: token.to_owned(),
         csr: csr.to_vec(),
         role: role.to_owned(),
-        held_epoch: holding.map(|holding| holding.epoch),
+        // A controller that waits for what nobody holds would wait long.
+        held_epoch: holding.filter(|h| h.is_of_use()).map(|h| h.epoch),
     }
 }
 

@@ -77,6 +77,9 @@ async fn bed() -> Bed {
     let controller = Controller::start().await;
     let g1 = Cluster::appointed("east", "g1", &controller.enrolment()).await;
     let g2 = Cluster::appointed("east", "g2", &controller.enrolment()).await;
+    // There is nothing on their disks that a controller should wait for.
+    let asked = controller.known.lock().unwrap().asked.clone();
+    assert!(!asked.is_empty() && asked.iter().all(|(_, held)| held.is_none()));
     let (mut c1, mut c2) = (controller.leads(&g1).await, controller.leads(&g2).await);
     let hello = c2.until("a hello", |h| h.hello.is_some()).await;
     let hello = hello.hello();
