@@ -67,6 +67,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const LEAVING: Duration = Duration::from_millis(100);
 /// How long a leader that is about to stop waits for the controller to appoint another.
 const HANDING_OVER: Duration = Duration::from_secs(5);
+/// How long the endpoints of a Service and every node's proxy may take to forget a pod that goes.
+const SERVING_ON: Duration = Duration::from_secs(5);
 
 /// Where a gateway is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub struct Running {
     pub addresses: Addresses,
     /// To its core.
     pub core: Core,
+    /// Its leader is.
+    appointed: bool,
     transport: Transport,
     tasks: JoinSet<()>,
     _health: Health,
@@ -97,9 +101,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Hands the leadership over where a controller can see to it, says goodbye to peers, then ends.
+    /// Says goodbye to peers, then ends.
     pub async fn stop(mut self) {
-        self.hand_over().await;
         let (done, said) = oneshot::channel();
         self.core.tell(Input::Stop(done)).await;
         let _ = tokio::time::timeout(GOODBYE, said).await;
@@ -109,13 +112,17 @@ impl Running {
         self.tasks.shutdown().await;
     }
 
-    async fn hand_over(&self) {
-        let mut leadings = self.core.leadings();
-        let leading = self.core.leading();
-        if !leading.leads || leading.controllers == 0 {
-            return;
+    /// Hands the leadership over, and serves on for those who have not heard yet that this gateway goes: Kubernetes takes a
+    /// moment to send questions elsewhere. Only where a controller appoints.
+    pub async fn drain(&self) {
+        if self.appointed {
+            tokio::join!(self.hand_over(), tokio::time::sleep(SERVING_ON));
         }
+    }
+
+    async fn hand_over(&self) {
         self.core.tell(Input::Drain).await;
+        let mut leadings = self.core.leadings();
         let over = leadings.wait_for(|now| !now.leads || now.controllers == 0);
         if tokio::time::timeout(HANDING_OVER, over).await.is_err() {
             tracing::warn!("no other gateway was appointed; the catalog is frozen until one is");
@@ -199,6 +206,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
             metrics,
         },
         core,
+        appointed: config.leadership == Leadership::Controller,
         transport,
         tasks,
         _health: health,

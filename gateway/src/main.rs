@@ -73,6 +73,12 @@ async fn run(config: Config) -> Result<(), anyhow::Error> {
         why = running.failed() => anyhow::bail!("{why}; see the log above"),
     }
     tracing::info!("stopping");
+    tokio::select! {
+        () = running.drain() => {}
+        // Whoever asks twice wants it at once.
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     running.stop().await;
     Ok(())
 }

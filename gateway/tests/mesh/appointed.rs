@@ -221,7 +221,7 @@ async fn a_leader_that_stops_says_so_and_waits_for_the_next() {
         mut c2,
     } = bed().await;
     g1.publish(exports("g1", &["10.244.1.5"])).await;
-    let stopping = tokio::spawn(g1.stop());
+    let stopping = tokio::spawn(g1.drain());
     let heard = c1.until("draining", |h| h.hello().draining).await;
     assert!(heard.hello().leads && !stopping.is_finished());
     let state = LeaderState {

@@ -136,6 +136,13 @@ impl Cluster {
         self.running.take().unwrap().stop().await;
     }
 
+    /// As by SIGTERM.
+    pub async fn drain(mut self) {
+        let running = self.running.take().unwrap();
+        running.drain().await;
+        running.stop().await;
+    }
+
     /// As `kill -9`: nobody is told.
     pub fn kill(&mut self) {
         self.running = None;
