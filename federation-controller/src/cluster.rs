@@ -1,6 +1,8 @@
 //! Shell: the cluster's API server: what is read from it and written to it.
 
 pub mod api;
+pub mod ca;
+pub mod keeper;
 pub mod lease;
 pub mod pin;
 pub mod state;

@@ -145,12 +145,12 @@ impl Store {
         self.damage.as_ref()
     }
 
-    /// Stores what is new in `state`; what it lacks stays, and so does trust that is newer than what it has. False: nothing
-    /// was new. After an error, open the store anew.
+    /// Stores what is new in `state`; what it lacks stays, and so does trust that is newer than what it has. Says how many
+    /// bytes were written, 0 when nothing was new. After an error, open the store anew.
     ///
     /// # Errors
     /// When something newer is stored, or the API server refuses or is away.
-    pub async fn write(&mut self, state: LeaderState) -> Result<bool, StateError> {
+    pub async fn write(&mut self, state: LeaderState) -> Result<usize, StateError> {
         let allocations = state.allocations.clone();
         let mut next = newest(state, self.state.clone());
         // Older allocations are refused, not passed over: their writer has been replaced.
@@ -158,16 +158,20 @@ impl Store {
             next.allocations = allocations;
         }
         let Some(writes) = self.head.replace(&next)? else {
-            return Ok(false);
+            return Ok(0);
         };
+        let mut count = 0usize;
         for (slot, bytes) in writes.pieces {
+            count = count.saturating_add(bytes.len());
             self.put(&piece_name(slot), PIECE, bytes).await?;
         }
-        self.put(NAME, HEAD, writes.head.render()).await?;
+        let head = writes.head.render();
+        count = count.saturating_add(head.len());
+        self.put(NAME, HEAD, head).await?;
         self.head = writes.head;
         self.state = next;
         self.damage = None;
-        Ok(true)
+        Ok(count)
     }
 
     async fn put(&mut self, name: &str, key: &str, bytes: Vec<u8>) -> Result<(), StateError> {
