@@ -1,7 +1,12 @@
 //! Shell: the cluster's API server: what is read from it and written to it.
 
 pub mod api;
+pub mod appoint;
 pub mod ca;
+pub mod configuration;
+pub mod follow;
+pub mod gateways;
+pub mod identity;
 pub mod keeper;
 pub mod lease;
 pub mod pin;

@@ -4,6 +4,7 @@
 //! `Publish`. This crate knows no QUIC and no eBPF.
 
 pub mod app;
+pub mod authority;
 pub mod clock;
 pub mod cluster;
 pub mod conditions;

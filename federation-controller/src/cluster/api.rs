@@ -107,6 +107,13 @@ impl Trouble {
         });
     }
 
+    /// There is nothing any more that could work.
+    pub fn forget(&self) {
+        self.all
+            .0
+            .send_if_modified(|all| all.remove(&self.subject).is_some());
+    }
+
     /// It works.
     pub fn over(&self) {
         self.all.0.send_if_modified(|all| {

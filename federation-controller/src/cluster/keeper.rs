@@ -27,6 +27,9 @@ const TOGETHER: usize = 256;
 /// States that wait; who has more to say waits.
 const WAITING: usize = 16;
 
+/// Why nothing is stored any more.
+const ENDS: &str = "this controller ends";
+
 /// What is stored.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -53,10 +56,21 @@ impl Keeper {
     /// # Errors
     /// When it will not: something newer is stored, or this controller is not the active one.
     pub async fn keep(&self, state: LeaderState) -> Result<(), String> {
+        let answer = self.ask(state).await?;
+        answer.await.map_err(|_| ENDS)?
+    }
+
+    /// As [`keep`](Self::keep), in two steps: over when it is in line, and the answer comes later.
+    ///
+    /// # Errors
+    /// When there is nobody who stores.
+    pub async fn ask(
+        &self,
+        state: LeaderState,
+    ) -> Result<oneshot::Receiver<Result<(), String>>, String> {
         let (done, answer) = oneshot::channel();
-        let gone = "this controller ends";
-        self.0.send(Asked { state, done }).await.map_err(|_| gone)?;
-        answer.await.map_err(|_| gone)?
+        let asked = self.0.send(Asked { state, done }).await;
+        asked.map(|()| answer).map_err(|_| ENDS.to_owned())
     }
 }
 

@@ -209,7 +209,7 @@ impl Part {
     }
 }
 
-fn micro_time(clock: &Clock) -> Option<MicroTime> {
+pub(super) fn micro_time(clock: &Clock) -> Option<MicroTime> {
     let ms = i64::try_from(clock.wall().0).ok()?;
     jiff::Timestamp::from_millisecond(ms).ok().map(MicroTime)
 }
