@@ -183,6 +183,30 @@ mod tests {
             Pod::default(),
         ];
         let places = places(pods.iter());
-        expect![[""]].assert_eq(&format!("{places:#?}"));
+        expect![[r#"
+            {
+                GatewayName(
+                    "w1",
+                ): Place {
+                    address: "192.0.2.1:7544",
+                    ready: true,
+                    terminating: false,
+                },
+                GatewayName(
+                    "w2.example.org",
+                ): Place {
+                    address: "[2001:db8::2]:7544",
+                    ready: false,
+                    terminating: false,
+                },
+                GatewayName(
+                    "w3",
+                ): Place {
+                    address: "192.0.2.3:7544",
+                    ready: true,
+                    terminating: true,
+                },
+            }"#]]
+        .assert_eq(&format!("{places:#?}"));
     }
 }

@@ -20,6 +20,8 @@ use crate::stored::{NotStored, Position, newest};
 const PAUSE: Duration = Duration::from_secs(1);
 /// A large state is written less often: etcd keeps every version for minutes.
 const BYTES_PER_SEC: usize = 1 << 20;
+/// How often it is looked whether all is still there.
+const LOOK: Duration = Duration::from_secs(30);
 /// After a request that failed.
 const AGAIN: Duration = Duration::from_millis(500);
 /// States that are written together.
@@ -151,11 +153,25 @@ impl Keeping {
         let mut next = Batch::default();
         let mut not_before: Option<Instant> = None;
         loop {
-            if next.waiting.is_empty() {
-                let Some(asked) = self.asked.recv().await else {
-                    return;
-                };
-                next.add(asked);
+            if next.is_empty() {
+                match tokio::time::timeout(LOOK, self.asked.recv()).await {
+                    Ok(Some(asked)) => next.add(asked),
+                    Ok(None) => return,
+                    Err(_) => match store.is_there().await {
+                        Ok(true) => continue,
+                        Ok(false) => {
+                            tracing::warn!(
+                                "the stored state was changed or deleted by somebody else"
+                            );
+                            store = self.anew(&store, &mut next).await;
+                            continue;
+                        }
+                        Err(error) => {
+                            self.trouble.is(causes(&error));
+                            continue;
+                        }
+                    },
+                }
             }
             self.collect(&mut next, not_before).await;
             match store.write(next.state.clone()).await {
@@ -178,7 +194,7 @@ impl Keeping {
                 Err(error) => {
                     self.trouble.is(causes(&error));
                     tokio::time::sleep(AGAIN).await;
-                    store = self.open().await;
+                    store = self.anew(&store, &mut next).await;
                 }
             }
         }
@@ -200,6 +216,16 @@ impl Keeping {
             }
         }
         wait.await;
+    }
+
+    /// Opens the store once more. Where less lies there than before, what was there is put back.
+    async fn anew(&mut self, before: &Store, next: &mut Batch) -> Store {
+        let store = self.open().await;
+        if store.position() < before.position() {
+            let known = before.state().clone();
+            next.state = newest(std::mem::take(&mut next.state), known);
+        }
+        store
     }
 
     async fn open(&mut self) -> Store {
@@ -253,6 +279,10 @@ struct Batch {
 }
 
 impl Batch {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.state == LeaderState::default()
+    }
+
     fn add(&mut self, asked: Asked) {
         let epoch = asked.state.allocations.as_ref().map_or(0, |a| a.epoch);
         self.waiting.push((epoch, asked.done));
@@ -362,6 +392,26 @@ mod tests {
         assert!(told.borrow_and_update().is_empty());
         let old = bed.keeper.keep(state(1, 1)).await.unwrap_err();
         assert!(old.contains("newer"), "{old}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_deleted_is_put_back() {
+        let bed = bed(Activity::Active(1));
+        bed.keeper.keep(state(7, 1)).await.unwrap();
+        bed.fake.forget();
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        let client = bed.fake.client();
+        let other = Store::open(&client, "causeway-system", "b").await.unwrap();
+        assert_eq!(*other.state(), state(7, 1));
+        // The other has taken it over, and nothing is missing: nothing is written but the claim.
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        let writes = bed.fake.writes();
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(bed.fake.writes(), writes);
+        bed.fake.forget();
+        bed.keeper.keep(state(7, 2)).await.unwrap();
+        let other = Store::open(&client, "causeway-system", "b").await.unwrap();
+        assert_eq!(*other.state(), state(7, 2));
     }
 
     #[tokio::test(start_paused = true)]

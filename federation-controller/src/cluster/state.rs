@@ -127,6 +127,15 @@ impl Store {
         Ok(pieces)
     }
 
+    /// Whether what lies there is still what was read or written last.
+    ///
+    /// # Errors
+    /// When the API server refuses or is away.
+    pub async fn is_there(&self) -> Result<bool, StateError> {
+        let now = missing(in_time(REQUEST, self.secrets.get(NAME)).await)?;
+        Ok(now.as_ref().map(version).as_ref() == self.versions.get(NAME))
+    }
+
     /// The state.
     #[must_use]
     pub fn state(&self) -> &LeaderState {

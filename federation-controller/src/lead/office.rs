@@ -133,8 +133,15 @@ impl Office {
             Choice::Wait(at) => return Step::Wait(at.map_or(look, |at| at.min(look))),
             Choice::Leader(leader, why) => (leader, why),
         };
-        let known = seen.term.max(board.highest_term());
-        if ours.is_some_and(|order| order.leader == leader && order.term == known) {
+        let said = ours.map_or(0, |order| order.term);
+        let known = seen.term.max(board.highest_term()).max(said);
+        let stands = |order: &Order| {
+            order.leader == leader
+                && order.term == known
+                && seen.term == known
+                && seen.holder.as_ref() == Some(&leader)
+        };
+        if ours.is_some_and(stands) {
             return Step::Wait(look);
         }
         if now < self.not_before {

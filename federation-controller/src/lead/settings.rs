@@ -68,7 +68,9 @@ fn prefixes(key: &str, texts: &[String], note: &mut impl FnMut(String)) -> Vec<P
     for text in texts {
         match text.parse() {
             Ok(prefix) => prefixes.push(prefix),
-            Err(error) => note(format!("{key}: {error}")),
+            Err(_) => note(format!(
+                "{key}: {text} is not a prefix ADDRESS/LENGTH with nothing behind its length"
+            )),
         }
     }
     prefixes
@@ -107,18 +109,29 @@ mod tests {
 
     #[test]
     fn what_gateways_are_told() {
-        check("{cluster: east, clusterSet: prod}", expect![[""]]);
+        check(
+            "{cluster: east, clusterSet: prod}",
+            expect![
+                "plain false, port 7472, pods [], vips [241.0.0.0/16], mappings [242.0.0.0/7 244.0.0.0/6 248.0.0.0/6]"
+            ],
+        );
         check(
             "{cluster: east, clusterSet: prod, encryption: 'off', podPrefixes: [10.1.0.0/16], pools: {vips: [240.1.0.0/16], mappings: [250.0.0.0/8]}, tunnelPort: 7000, peers: [{cluster: west.eu, encryption: required, native: [10.2.0.0/16]}]}",
-            expect![[""]],
+            expect![[r#"
+                plain true, port 7000, pods [10.1.0.0/16], vips [240.1.0.0/16], mappings [250.0.0.0/8]
+                west.eu: Some(false) [10.2.0.0/16]"#]],
         );
         check(
             "{cluster: east, clusterSet: prod, podPrefixes: [10.1.0.0/99, 10.2.0.0/16]}",
-            expect![[""]],
+            expect![[r#"
+                plain false, port 7472, pods [10.2.0.0/16], vips [241.0.0.0/16], mappings [242.0.0.0/7 244.0.0.0/6 248.0.0.0/6]
+                wrong: spec.podPrefixes: 10.1.0.0/99 is not a prefix ADDRESS/LENGTH with nothing behind its length"#]],
         );
         check(
             "{cluster: east, clusterSet: prod, pools: {vips: [242.1.0.0/16]}}",
-            expect![[""]],
+            expect![[r#"
+                plain false, port 7472, pods [], vips [242.1.0.0/16], mappings [242.0.0.0/7 244.0.0.0/6 248.0.0.0/6]
+                wrong: pools.vips: 242.1.0.0/16 overlaps 242.0.0.0/7"#]],
         );
     }
 }
