@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod appoint;
+pub mod authority;
 pub mod ca;
 pub mod configuration;
 pub mod follow;

@@ -1,4 +1,5 @@
-//! The gateways as their controller sees them: who they are, which one leads, and with which settings.
+//! Pure: the gateways as their controller sees them: who they are, which one leads, and with which settings. Calls to them are in
+//! [`call`], which is a shell.
 
 pub mod board;
 pub mod call;

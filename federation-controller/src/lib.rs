@@ -4,7 +4,6 @@
 //! `Publish`. This crate knows no QUIC and no eBPF.
 
 pub mod app;
-pub mod authority;
 pub mod clock;
 pub mod cluster;
 pub mod conditions;
@@ -32,5 +31,6 @@ pub mod seen;
 pub mod stored;
 pub mod want;
 
+pub use cluster::authority;
 pub use export::derive;
 pub use objects::Objects;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::dial::causes;
+use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher;
@@ -59,12 +61,11 @@ pub async fn follow(
     let config = watcher::Config::default().fields("metadata.name=default");
     let trouble = troubles.of("ClusterConfiguration default");
     let mut events = Box::pin(watcher::watcher(objects, config));
-    let mut listed = None;
-    while let Some(event) = futures::StreamExt::next(&mut events).await {
+    while let Some(event) = events.next().await {
         let object = match event {
             Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => object,
             Ok(watcher::Event::InitDone) => {
-                if listed.take().is_none() && configured.borrow().is_none() {
+                if configured.borrow().is_none() {
                     trouble.is("there is none; it says which cluster this is".to_owned());
                 }
                 continue;
@@ -72,7 +73,7 @@ pub async fn follow(
             Ok(_) => continue,
             Err(error) => {
                 if !matches!(error, watcher::Error::WatchError(_)) {
-                    trouble.is(causes_of(&error));
+                    trouble.is(causes(&error));
                 }
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -81,7 +82,6 @@ pub async fn follow(
         if object.metadata.name.as_deref() != Some(CONFIGURATION) {
             continue;
         }
-        listed = Some(());
         match read(object) {
             Ok(next) => {
                 trouble.over();
@@ -92,13 +92,12 @@ pub async fn follow(
     }
 }
 
-fn causes_of(error: &watcher::Error) -> String {
-    causeway_certs::dial::causes(error)
-}
-
 fn read(object: DynamicObject) -> Result<Configured, String> {
     let mut value = object.data;
-    value["metadata"] = serde_json::to_value(&object.metadata).map_err(|e| e.to_string())?;
+    let metadata = serde_json::to_value(&object.metadata).map_err(|e| e.to_string())?;
+    if let Value::Object(fields) = &mut value {
+        fields.insert("metadata".to_owned(), metadata);
+    }
     let object: ClusterConfiguration = serde_json::from_value(value).map_err(|e| e.to_string())?;
     let home = home(&object.spec).map_err(|error| error.to_string())?;
     let settings = settings(&object.spec, &home);

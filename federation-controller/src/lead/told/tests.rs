@@ -106,6 +106,10 @@ fn what_is_told() {
           "leader": "w1"
         }"#]],
     );
+}
+
+#[test]
+fn what_is_told_where_nobody_leads() {
     let nobody = Facts {
         board: &Board::default(),
         order: None,
