@@ -30,8 +30,8 @@ enum Holder {
     Asked,
     /// Here it is.
     Offered(Offered),
-    /// It is another cluster's: what an earlier use of the node has left.
-    Stranger,
+    /// It is nothing, or another cluster's: what an earlier use of the node has left.
+    Useless,
 }
 
 /// What gateways have said so far. Times are milliseconds of a monotonic clock.
@@ -99,12 +99,17 @@ impl Recovery {
 
     /// A gateway's offer, its CA checked to be this cluster's.
     pub fn offered(&mut self, gateway: &GatewayName, epoch: u64, state: LeaderState, now: u64) {
-        self.note(gateway, Holder::Offered(Offered { epoch, state }), now);
+        let empty = epoch == 0 && state == LeaderState::default();
+        let holder = match empty {
+            true => Holder::Useless,
+            false => Holder::Offered(Offered { epoch, state }),
+        };
+        self.note(gateway, holder, now);
     }
 
     /// A gateway's offer is of no use: its CA is another cluster's.
     pub fn strange(&mut self, gateway: &GatewayName, now: u64) {
-        self.note(gateway, Holder::Stranger, now);
+        self.note(gateway, Holder::Useless, now);
     }
 
     fn note(&mut self, gateway: &GatewayName, holder: Holder, now: u64) {
@@ -127,7 +132,7 @@ impl Recovery {
         let offers = || {
             self.holders.values().filter_map(|holder| match holder {
                 Holder::Offered(offered) => Some(offered),
-                Holder::Asked | Holder::Stranger => None,
+                Holder::Asked | Holder::Useless => None,
             })
         };
         let state = offers().cloned().map(|offered| offered.state);
@@ -141,7 +146,7 @@ impl Recovery {
         }
         let late = first.saturating_add(OFFERS_MS);
         let holders = self.holders.iter();
-        let holders = holders.filter(|(_, holder)| **holder != Holder::Stranger);
+        let holders = holders.filter(|(_, holder)| **holder != Holder::Useless);
         let holders: Vec<_> = holders.map(|(name, _)| name.clone()).collect();
         if !holders.is_empty() && now < late {
             return Decision::Wait(Some(late), Waiting::Authority(holders));
@@ -229,7 +234,10 @@ mod tests {
         let mut recovery = Recovery::default();
         assert!(recovery.asked(&name("w1"), true, 0));
         recovery.strange(&name("w1"), 1);
+        // Nor does a gateway that offers nothing.
+        recovery.offered(&name("w2"), 0, LeaderState::default(), 1);
         assert!(!recovery.asked(&name("w1"), true, 2));
+        assert!(!recovery.asked(&name("w2"), true, 2));
         let new = Decision::New(LeaderState::default());
         assert_eq!(recovery.decide(SETTLE_MS), new);
     }

@@ -436,7 +436,7 @@ async fn serve(
 async fn replaced(client: &Client, namespace: &str, server: &PinnedServer, trouble: &Trouble) {
     loop {
         tokio::time::sleep(LOOK).await;
-        match pin::ensure(client, namespace).await {
+        match pin::put_back(client, namespace, server).await {
             Ok(now) if now.certificate_pem() != server.certificate_pem() => return,
             Ok(_) => trouble.over(),
             Err(error) => trouble.is(causes(&error)),

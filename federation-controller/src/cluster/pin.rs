@@ -40,11 +40,35 @@ pub enum NoPin {
 /// # Errors
 /// When the API server refuses or is away, or the Secret holds something else.
 pub async fn ensure(client: &Client, namespace: &str) -> Result<PinnedServer, NoPin> {
+    put_right(client, namespace, None).await
+}
+
+/// As [`ensure`]; where there is none any more, `held` is put back.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn put_back(
+    client: &Client,
+    namespace: &str,
+    held: &PinnedServer,
+) -> Result<PinnedServer, NoPin> {
+    put_right(client, namespace, Some(held)).await
+}
+
+async fn put_right(
+    client: &Client,
+    namespace: &str,
+    held: Option<&PinnedServer>,
+) -> Result<PinnedServer, NoPin> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let server = match read(&secrets).await? {
         Some(server) => server,
         None => {
-            let made = PinnedServer::create()?;
+            let made = match held {
+                Some(held) => PinnedServer::from_pem(&held.key_pem(), &held.certificate_pem())
+                    .map_err(|error| NoPin::Content(error.to_string()))?,
+                None => PinnedServer::create()?,
+            };
             match in_time(
                 REQUEST,
                 secrets.create(&PostParams::default(), &secret(&made)),
@@ -157,6 +181,11 @@ mod tests {
         let two = ensure(&client, "causeway-system").await.unwrap();
         assert_eq!(one.certificate_pem(), two.certificate_pem());
         assert_eq!(fake.writes(), writes);
+        // All is lost, but somebody has it still.
+        fake.forget();
+        let three = put_back(&client, "causeway-system", &one).await.unwrap();
+        assert_eq!(three.certificate_pem(), one.certificate_pem());
+        assert_eq!(published(&fake), one.certificate_pem());
         // Edited by hand, then deleted.
         fake.put(MAP, serde_json::json!({"data": {"ca.crt": "x"}}));
         ensure(&client, "causeway-system").await.unwrap();

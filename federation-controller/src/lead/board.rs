@@ -138,6 +138,14 @@ impl Board {
         terms.fold(self.refused, u64::max)
     }
 
+    /// Whom the highest term appointed, by the gateways' word.
+    #[must_use]
+    pub fn last_leader(&self) -> Option<&GatewayName> {
+        let words = self.words.values().map(|word| &word.hello);
+        let last = words.filter(|h| h.term > 0).max_by_key(|h| h.term);
+        last.and_then(|hello| hello.leader.as_ref())
+    }
+
     /// The highest epoch that any gateway has seen, but for that one.
     #[must_use]
     pub fn highest_epoch(&self, but: Option<&GatewayName>) -> u64 {

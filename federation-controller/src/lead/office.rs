@@ -9,7 +9,7 @@ use super::order::Order;
 use super::settings::Settings;
 
 /// How often it is looked whether the Lease still says what we have written.
-const LOOK_MS: u64 = 30_000;
+const LOOK_MS: u64 = 10_000;
 /// After a write that failed.
 const AGAIN_MS: u64 = 500;
 /// After somebody else has appointed: who of two is no longer the active controller finds out meanwhile.
@@ -128,7 +128,9 @@ impl Office {
             return Step::Read;
         }
         let ours = self.order.as_ref();
-        let current = seen.holder.as_ref().or(ours.map(|order| &order.leader));
+        let last = ours.map(|order| &order.leader);
+        // A Lease that is lost is no reason to change the leader.
+        let current = seen.holder.as_ref().or(last).or(board.last_leader());
         let (leader, why) = match choose(&board.gateways(), current, self.since, now) {
             Choice::Wait(at) => return Step::Wait(at.map_or(look, |at| at.min(look))),
             Choice::Leader(leader, why) => (leader, why),
@@ -259,24 +261,27 @@ mod tests {
         assert_eq!((order.term, order.epoch), (8, 50));
         assert_eq!(order.leader_address, "w1:7444");
         let step = office.step(&board, ground(&settings), 520);
-        assert_eq!(step, Step::Wait(30_510));
-        assert_eq!(office.step(&board, ground(&settings), 30_510), Step::Read);
+        assert_eq!(step, Step::Wait(10_510));
+        assert_eq!(office.step(&board, ground(&settings), 10_510), Step::Read);
     }
 
     #[test]
     fn a_lost_lease_is_written_anew_above_what_gateways_know() {
         let settings = good();
-        let board = board(&[hello("w1", 50, 9, Some("w1"))]);
+        let board = board(&[
+            hello("w1", 50, 9, Some("w2")),
+            hello("w2", 50, 9, Some("w2")),
+        ]);
         let mut office = Office::new(0);
         office.saw(None, 0, 0);
         let step = office.step(&board, ground(&settings), 0);
-        assert_eq!(step, Step::Take(name("w1"), 10, Why::First));
-        office.took(name("w1"), 10, &board, ground(&settings), 0);
+        assert_eq!(step, Step::Take(name("w2"), 10, Why::Stays));
+        office.took(name("w2"), 10, &board, ground(&settings), 0);
         office.saw(None, 0, 30_000);
         let step = office.step(&board, ground(&settings), 30_000);
         assert_eq!(step, Step::Wait(33_000));
         let step = office.step(&board, ground(&settings), 33_000);
-        assert_eq!(step, Step::Take(name("w1"), 11, Why::Stays));
+        assert_eq!(step, Step::Take(name("w2"), 11, Why::Stays));
     }
 
     #[test]

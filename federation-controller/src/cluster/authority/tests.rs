@@ -67,9 +67,18 @@ async fn believer(fake: &Fake, name: &str, activity: &watch::Sender<Activity>) -
 
 struct Bed {
     fake: Fake,
+    world: Arc<World>,
     dir: TempDir,
     gateways: Vec<Gateway>,
     processes: Vec<Option<Process>>,
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.world.wrong(), Vec::<String>::new());
+        }
+    }
 }
 
 fn review(token: &str) -> Value {
@@ -109,6 +118,7 @@ impl Bed {
         let world = Arc::new(World::default());
         Self {
             fake,
+            world: world.clone(),
             dir: TempDir::new().unwrap(),
             gateways: names
                 .iter()

@@ -34,13 +34,27 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Default)]
 pub struct World {
     leaders: Mutex<BTreeMap<u64, GatewayName>>,
+    wrong: Mutex<Vec<String>>,
 }
 
 impl World {
+    /// What must never happen, and did.
+    pub fn wrong(&self) -> Vec<String> {
+        self.wrong.lock().unwrap().clone()
+    }
+
+    fn check(&self, right: bool, wrong: impl FnOnce() -> String) {
+        if !right {
+            self.wrong.lock().unwrap().push(wrong());
+        }
+    }
+
     fn appointed(&self, term: u64, leader: &GatewayName) {
         let mut leaders = self.leaders.lock().unwrap();
         let first = leaders.entry(term).or_insert_with(|| leader.clone());
-        assert_eq!(first, leader, "two leaders of term {term}");
+        self.check(first == leader, || {
+            format!("{first} and {leader} in term {term}")
+        });
     }
 }
 
@@ -199,12 +213,16 @@ impl Gateway {
             if disk.leads {
                 return;
             }
-            let given = word.state.expect("a leader is given what it needs");
-            assert!(given.authority.is_some(), "a leader is given the CA");
+            let given = word.state.unwrap_or_default();
+            self.world.check(given.authority.is_some(), || {
+                format!("{} leads without the CA", self.name)
+            });
             disk.given += 1;
             disk.state.authority = given.authority;
             let stored = given.allocations.map_or((0, 0), |a| (a.epoch, a.version));
-            assert!(word.epoch >= stored.0);
+            self.world.check(word.epoch >= stored.0, || {
+                format!("epoch {} is below the stored {}", word.epoch, stored.0)
+            });
             disk.leads = true;
             disk.epoch = disk.epoch.max(word.epoch) + 1;
             let version = disk.position().max(stored).1 + 1;
