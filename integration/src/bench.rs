@@ -5,6 +5,9 @@
 //! counters and verdict, without the device around it. Figures drift with the machine: compare within one run.
 
 mod bed;
+mod load;
+mod paired;
+mod passing;
 
 use std::{
     net::Ipv4Addr,
@@ -31,6 +34,43 @@ pub struct Point {
     pub min: f64,
     pub median: f64,
     pub max: f64,
+    /// What it must be, where something is promised of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
+}
+
+/// What a figure must be, and whether it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Promise {
+    pub text: String,
+    pub kept: bool,
+}
+
+impl Point {
+    /// The figure that several rounds give.
+    fn of(name: String, unit: &'static str, mut rounds: Vec<f64>) -> Self {
+        rounds.sort_by(f64::total_cmp);
+        let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
+        Self {
+            name,
+            unit,
+            min: at(0),
+            median: at(rounds.len() / 2),
+            max: at(rounds.len().saturating_sub(1)),
+            promise: None,
+        }
+    }
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the programs cost the packets of the clusterset.
+    Walk,
+    /// What they cost all other packets.
+    Passing,
+    /// What a node's own traffic gains or loses by an agent.
+    Paired,
 }
 
 /// Rounds per figure; each is a pair: packets alone, packets and program.
@@ -100,21 +140,35 @@ struct Case {
     flows: bool,
 }
 
-/// Runs all cases on a built object's harness.
+/// Measures the parts that were asked for, with a built object and what lies beside it; tells each figure at once.
 ///
 /// # Errors
 /// Where the kernel refuses, or a packet takes another path than the case is about.
-pub fn run(object: &Path) -> Result<Vec<Point>> {
-    let mut bed = Bed::new(object)?;
-    bed.fill()?;
-    let mut points = Vec::new();
+pub fn run(object: &Path, parts: &[Part], tell: &mut dyn FnMut(Point)) -> Result<()> {
+    if parts.contains(&Part::Walk) || parts.contains(&Part::Passing) {
+        let mut bed = Bed::new(object)?;
+        bed.fill()?;
+        if parts.contains(&Part::Walk) {
+            walk(&mut bed, tell)?;
+        }
+        if parts.contains(&Part::Passing) {
+            passing::run(&mut bed, object, tell)?;
+        }
+    }
+    if parts.contains(&Part::Paired) {
+        paired::run(object, tell)?;
+    }
+    Ok(())
+}
+
+fn walk(bed: &mut Bed, tell: &mut dyn FnMut(Point)) -> Result<()> {
     for case in cases() {
         let counts: &[u32] = if case.flows { &[1, MANY] } else { &[1] };
         for flows in counts {
-            points.push(bed.measure(&case, *flows)?);
+            tell(bed.measure(&case, *flows)?);
         }
     }
-    Ok(points)
+    Ok(())
 }
 
 /// A case whose flows can matter, without a tunnel header.
@@ -362,35 +416,31 @@ impl Bed {
             "{}: {right} of {all} packets took the right path",
             case.name
         );
-        nets.sort_by(f64::total_cmp);
         let name = if case.flows {
             format!("{}, established, {flows} flows", case.name)
         } else {
             case.name.to_owned()
         };
-        let at = |index: usize| nets.get(index).copied().unwrap_or_default();
-        Ok(Point {
-            name: format!("{name} (test run, making of packets taken off)"),
-            unit: "ns/packet",
-            min: at(0),
-            median: at(ROUNDS / 2),
-            max: at(ROUNDS - 1),
-        })
+        let name = format!("{name} (test run, making of packets taken off)");
+        Ok(Point::of(name, "ns/packet", nets))
     }
 
-    /// The kernel's own mean over one round, in ns.
     fn time(&mut self, program: &str, frame: &[u8]) -> Result<f64> {
-        let program: &mut SchedClassifier = self
-            .ebpf
-            .program_mut(program)
-            .context("program")?
-            .try_into()?;
-        if program.fd().is_err() {
-            program.load()?;
-        }
-        let mut options = TestRunOptions::new();
-        options.data_in = Some(frame);
-        options.repeat = PACKETS;
-        Ok(program.test_run(options)?.duration.as_nanos() as f64)
+        time(&mut self.ebpf, program, frame, PACKETS)
     }
+}
+
+/// The kernel's own mean over one round, in ns.
+fn time(ebpf: &mut Ebpf, program: &str, frame: &[u8], packets: u32) -> Result<f64> {
+    let program: &mut SchedClassifier = ebpf
+        .program_mut(program)
+        .with_context(|| format!("program {program}"))?
+        .try_into()?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    let mut options = TestRunOptions::new();
+    options.data_in = Some(frame);
+    options.repeat = packets;
+    Ok(program.test_run(options)?.duration.as_nanos() as f64)
 }

@@ -126,6 +126,12 @@ impl Lab {
         network::pod(node, pod, &self.netns(node.name), &self.pod(pod))
     }
 
+    /// A pod that its node routes to, without a bridge.
+    pub fn add_routed_pod(&mut self, node: &Node, pod: &Pod) -> anyhow::Result<()> {
+        self.make_namespace(&pod.namespace())?;
+        network::routed_pod(node, pod, &self.netns(node.name), &self.pod(pod))
+    }
+
     /// Something on a node that is no pod of its cluster.
     pub fn add_stray(&mut self, node: &Node) -> anyhow::Result<Netns> {
         self.make_namespace("stray")?;

@@ -108,6 +108,12 @@ mod programs {
         record(&ctx, outcome)
     }
 
+    /// Does nothing: what a hook costs whatever is on it.
+    #[classifier]
+    pub fn bench_empty(_ctx: TcContext) -> i32 {
+        -1
+    }
+
     /// How a bench makes its packets: the head of a frame, written anew each time, and what differs by flow.
     #[repr(C)]
     #[derive(Clone, Copy)]

@@ -26,36 +26,24 @@ const NO_SERVICE: u32 = u32::MAX;
 /// tcx ingress of a pod-side port.
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
-    if !skb::is_ipv4(ctx) {
-        return Ok(Action::Pass);
-    }
-    let (Some(config), Some(ip)) = (maps::config(), skb::header(ctx)) else {
+    let (Some(config), Some(glance)) = (maps::config(), skb::glance(ctx)) else {
         return Ok(Action::Pass);
     };
-    if ip.protocol == protocol::UDP
+    // To the tunnel's UDP port, whatever the address: only gateways and agents may.
+    if glance.protocol == protocol::UDP
+        && glance.destination_port == config.tunnel_port
         && config.faults & faults::TUNNEL_PORT == 0
-        && to_tunnel(ctx, config, &ip)
     {
         return Err(DropReason::PodToTunnelPort);
     }
-    if !lookup::covers(config, ip.destination) {
+    if !lookup::covers(config, glance.destination) {
         return Ok(Action::Pass);
     }
+    let ip = skb::header(ctx).ok_or(DropReason::BadIpHeader)?;
     match walk::from_pod(ctx, config, &ip) {
         Err(reason) => reject::to_pod(ctx, config, reason),
         done => done,
     }
-}
-
-/// To the tunnel's UDP port, whatever the address: only gateways and agents may.
-#[inline(always)]
-fn to_tunnel(ctx: &TcContext, config: &Config, ip: &Ipv4) -> bool {
-    let at = ETHERNET + ip.header_length() + 2;
-    let later_fragment = u16::from_be_bytes(ip.fragment) & 0x1fff != 0;
-    !later_fragment
-        && ctx
-            .load::<[u8; 2]>(at as usize)
-            .is_ok_and(|port| port == config.tunnel_port)
 }
 
 apart! {

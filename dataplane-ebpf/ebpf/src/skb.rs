@@ -89,6 +89,76 @@ pub fn is_ipv4(ctx: &TcContext) -> bool {
     unsafe { (*ctx.skb.skb).protocol == IPV4 }
 }
 
+/// As much of an IPv4 packet as tells whether it is any of ours.
+#[derive(Clone, Copy)]
+pub struct Glance {
+    pub protocol: u8,
+    pub source: [u8; 4],
+    pub destination: [u8; 4],
+    /// Of TCP and UDP; zero in a later fragment, which has none.
+    pub destination_port: [u8; 2],
+}
+
+/// Looks at a packet; none if it is no IPv4. Nearly all packets are somebody else's, and this is what they are charged:
+/// headers without options are read in place, all else by the kernel's help.
+#[inline(always)]
+#[must_use]
+pub fn glance(ctx: &TcContext) -> Option<Glance> {
+    const SEEN: usize = ETHERNET as usize + 24;
+    if !is_ipv4(ctx) {
+        return None;
+    }
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + SEEN <= end {
+        // SAFETY: within the packet, just checked; bytes have no alignment.
+        let (ip, ports) = unsafe {
+            let at = (start + ETHERNET as usize) as *const u8;
+            (&*at.cast::<Plain>(), &*at.add(20).cast::<[u8; 4]>())
+        };
+        if ip.version_ihl == 0x45 {
+            return Some(Glance {
+                protocol: ip.protocol,
+                source: ip.source,
+                destination: ip.destination,
+                destination_port: port(ip.fragment, [ports[2], ports[3]]),
+            });
+        }
+    }
+    let ip = header(ctx)?;
+    let at = ETHERNET + ip.header_length() + 2;
+    let ports = ctx.load::<[u8; 2]>(at as usize).unwrap_or_default();
+    Some(Glance {
+        protocol: ip.protocol,
+        source: ip.source,
+        destination: ip.destination,
+        destination_port: port(ip.fragment, ports),
+    })
+}
+
+/// An IPv4 header as it lies in the packet, at any address.
+#[repr(C)]
+struct Plain {
+    version_ihl: u8,
+    tos: u8,
+    total_length: [u8; 2],
+    id: [u8; 2],
+    fragment: [u8; 2],
+    ttl: u8,
+    protocol: u8,
+    checksum: [u8; 2],
+    source: [u8; 4],
+    destination: [u8; 4],
+}
+
+#[inline(always)]
+const fn port(fragment: [u8; 2], port: [u8; 2]) -> [u8; 2] {
+    if u16::from_be_bytes(fragment) & 0x1fff == 0 {
+        port
+    } else {
+        [0; 2]
+    }
+}
+
 /// The IPv4 header, unchecked.
 #[inline(always)]
 #[must_use]

@@ -89,23 +89,31 @@ pub fn stray(host: &Netns, netns: &Netns) -> anyhow::Result<()> {
     ))
 }
 
+/// The pair of devices by which a pod is on its node.
+fn port(pod: &Pod, host: &Netns, netns: &Netns) -> anyhow::Result<String> {
+    let (port, host, pod) = (pod.port(), host.name(), netns.name());
+    let near = ["link", "add", &port, "netns", host, "type", "veth"];
+    let far = ["peer", "name", "eth0", "netns", pod];
+    ip(&[&near[..], &far].concat())?;
+    Ok(port)
+}
+
+/// A link to the pod and a route to it alone, as the `ptp` plugin makes it.
+pub fn routed_pod(node: &Node, pod: &Pod, host: &Netns, netns: &Netns) -> anyhow::Result<()> {
+    let port = port(pod, host, netns)?;
+    let (own, gateway) = (pod.address, node.bridge());
+    netns.ip(&format!(
+        "link set eth0 mtu {MTU} up\naddr add {own}/32 dev eth0\nroute add {gateway}/32 dev eth0\n\
+         route add default via {gateway}\n"
+    ))?;
+    host.ip(&format!(
+        "link set {port} mtu {MTU} up\naddr add {gateway}/32 dev {port}\nroute add {own}/32 dev {port}\n"
+    ))
+}
+
 /// A link from the bridge into the pod, as the `bridge` plugin makes it.
 pub fn pod(node: &Node, pod: &Pod, host: &Netns, netns: &Netns) -> anyhow::Result<()> {
-    let port = pod.port();
-    ip(&[
-        "link",
-        "add",
-        &port,
-        "netns",
-        host.name(),
-        "type",
-        "veth",
-        "peer",
-        "name",
-        "eth0",
-        "netns",
-        netns.name(),
-    ])?;
+    let port = port(pod, host, netns)?;
     let mut lines = String::new();
     writeln!(lines, "link set eth0 mtu {MTU} up")?;
     writeln!(lines, "addr add {}/24 dev eth0", pod.address)?;

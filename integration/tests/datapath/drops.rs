@@ -45,11 +45,13 @@ fn of_pods(world: &mut World, reason: DropReason) -> Option<Vec<Outcome>> {
             vec![world.tunnel(from_peer(true), &syn(EXPORTED))]
         }
         DropReason::PodToTunnelPort => {
-            vec![world.pod(&Frame::new(
-                C,
-                ip(8, 8, 8, 8),
-                Transport::udp(1, 7472, b"forged"),
-            ))]
+            let frame = Frame::new(C, ip(8, 8, 8, 8), Transport::udp(1, 7472, b"forged"));
+            let options = vec![1; 8];
+            let behind_options = Frame {
+                options,
+                ..frame.clone()
+            };
+            vec![world.pod(&frame), world.pod(&behind_options)]
         }
         DropReason::UnknownPort => {
             world.remove::<u32, causeway_abi::Port>(names::PORTS, LOOPBACK);

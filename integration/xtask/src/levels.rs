@@ -103,7 +103,7 @@ fn demo_command(built: &Built) -> Command {
 }
 
 /// The benches run optimised, by the profile that ships.
-pub fn bench(root: &Path, output: &str) -> anyhow::Result<ExitCode> {
+pub fn bench(root: &Path, parts: &[String], output: &str) -> anyhow::Result<ExitCode> {
     setup::for_packets(root)?;
     let built = cargo::build_all(root)?;
     let args = [
@@ -117,7 +117,7 @@ pub fn bench(root: &Path, output: &str) -> anyhow::Result<ExitCode> {
         "--",
     ];
     let mut command = step::program("cargo", &args, root);
-    command.args(["-o", output]);
+    command.args(["-o", output]).args(parts);
     built.tell(&mut command);
     pass_on(&mut command)
 }

@@ -60,8 +60,10 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Nanoseconds per packet of each program
+    /// What the programs cost: nanoseconds per packet, a node's traffic with and without an agent; limits are checked
     Bench {
+        /// `walk`, `passing`, `paired`; all when none is named
+        parts: Vec<String>,
         /// `text` or `json`
         #[arg(short, long, default_value = "text")]
         output: String,
@@ -129,7 +131,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             let down = matches!(command, Some(DemoCommand::Down));
             levels::demo(&root, down, without.as_deref(), keep)
         }
-        Command::Bench { output } => levels::bench(&root, &output),
+        Command::Bench { parts, output } => levels::bench(&root, &parts, &output),
         Command::Gen => generate::run(&root).map(|()| ExitCode::SUCCESS),
         Command::Image {
             out,

@@ -1,0 +1,183 @@
+//! Shell: traffic between two namespaces, as much as goes: a TCP stream, datagrams, round trips.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use crate::lab::netns::Netns;
+use crate::lab::wait;
+
+/// How long each run sends.
+const TIME: Duration = Duration::from_millis(300);
+/// Where it goes to.
+const PORT: u16 = 5201;
+/// Longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(5);
+/// A datagram's payload: small, so that packets count and not bytes.
+const DATAGRAM: [u8; 64] = [0; 64];
+
+/// A kind of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Load {
+    /// One TCP connection, as many bytes as go.
+    Stream,
+    /// Small datagrams, as many as come to the socket.
+    Datagrams,
+    /// One byte there and one back, again and again, as a probe does.
+    RoundTrips,
+}
+
+impl Load {
+    pub(super) const fn unit(self) -> &'static str {
+        match self {
+            Self::Stream => "Gbit/s",
+            Self::Datagrams => "k packets/s",
+            Self::RoundTrips => "k round trips/s",
+        }
+    }
+
+    /// One run between two namespaces.
+    pub(super) fn run(self, from: &Netns, to: &Netns, address: Ipv4Addr) -> Result<f64> {
+        let address = SocketAddr::from((address, PORT));
+        match self {
+            Self::Stream => pair(from, to, take_stream, |go| stream(go, address)),
+            Self::Datagrams => {
+                let over = AtomicBool::new(false);
+                let send = |go| datagrams(go, address, &over);
+                pair(from, to, |ready| take_datagrams(ready, &over), send)
+            }
+            Self::RoundTrips => pair(from, to, mirror, |go| round_trips(go, address)),
+        }
+    }
+}
+
+/// Runs the server's side in `to` and then the client's in `from`; one of them gives the figure.
+fn pair(
+    from: &Netns,
+    to: &Netns,
+    serve: impl FnOnce(mpsc::Sender<()>) -> Result<Option<f64>> + Send,
+    send: impl FnOnce(mpsc::Receiver<()>) -> Result<Option<f64>> + Send,
+) -> Result<f64> {
+    let (ready, go) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| to.enter(|| serve(ready)));
+        let sent = from.enter(|| send(go));
+        let served = server.join().map_err(|_| anyhow!("the server's side"))?;
+        let (sent, served) = (sent??, served??);
+        sent.or(served).context("no figure")
+    })
+}
+
+fn wait_for(go: &mpsc::Receiver<()>) -> Result<()> {
+    go.recv_timeout(LIMIT)
+        .context("the server's side is not there")
+}
+
+fn listen(ready: &mpsc::Sender<()>) -> Result<TcpStream> {
+    let listener = TcpListener::bind(("0.0.0.0", PORT))?;
+    ready.send(())?;
+    let (stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
+fn connect(go: &mpsc::Receiver<()>, to: SocketAddr) -> Result<TcpStream> {
+    wait_for(go)?;
+    let stream = TcpStream::connect_timeout(&to, LIMIT)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
+fn take_stream(ready: mpsc::Sender<()>) -> Result<Option<f64>> {
+    let mut stream = listen(&ready)?;
+    let (start, mut bytes, mut buffer) = (wait::now(), 0_usize, vec![0; 256 << 10]);
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            read => bytes = bytes.saturating_add(read),
+        }
+    }
+    Ok(Some(
+        bytes as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9,
+    ))
+}
+
+fn stream(go: mpsc::Receiver<()>, to: SocketAddr) -> Result<Option<f64>> {
+    let mut stream = connect(&go, to)?;
+    let (start, buffer) = (wait::now(), vec![0; 256 << 10]);
+    while start.elapsed() < TIME {
+        stream.write_all(&buffer)?;
+    }
+    Ok(None)
+}
+
+/// Nobody reads them: what counts is what reaches the socket, whether there is room or not, so that the way there is
+/// measured and not the reader.
+fn take_datagrams(ready: mpsc::Sender<()>, over: &AtomicBool) -> Result<Option<f64>> {
+    let _socket = UdpSocket::bind(("0.0.0.0", PORT))?;
+    let before = arrived()?;
+    ready.send(())?;
+    let start = wait::now();
+    wait::until(LIMIT, "the last datagram", || {
+        Ok(over.load(Ordering::Relaxed))
+    })?;
+    let (took, count) = (start.elapsed(), arrived()?.saturating_sub(before));
+    ensure!(count > 0, "no datagram arrived");
+    Ok(Some(count as f64 / took.as_secs_f64() / 1e3))
+}
+
+/// Datagrams that came to a socket of this namespace, taken or not.
+fn arrived() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/net/snmp")?;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, values) = (lines.next(), lines.next());
+    let (names, values) = names.zip(values).context("no counters of UDP")?;
+    let both = names.split(' ').zip(values.split(' '));
+    let counts = both.filter(|(name, _)| ["InDatagrams", "InErrors"].contains(name));
+    counts.map(|(_, value)| Ok(value.parse::<u64>()?)).sum()
+}
+
+fn datagrams(go: mpsc::Receiver<()>, to: SocketAddr, over: &AtomicBool) -> Result<Option<f64>> {
+    let send = || -> Result<()> {
+        wait_for(&go)?;
+        let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+        socket.connect(to)?;
+        let start = wait::now();
+        while start.elapsed() < TIME {
+            for _ in 0..64 {
+                socket.send(&DATAGRAM)?;
+            }
+        }
+        Ok(())
+    };
+    let sent = send();
+    over.store(true, Ordering::Relaxed);
+    sent.map(|()| None)
+}
+
+fn mirror(ready: mpsc::Sender<()>) -> Result<Option<f64>> {
+    let mut stream = listen(&ready)?;
+    let mut byte = [0; 1];
+    while stream.read(&mut byte)? > 0 {
+        stream.write_all(&byte)?;
+    }
+    Ok(None)
+}
+
+fn round_trips(go: mpsc::Receiver<()>, to: SocketAddr) -> Result<Option<f64>> {
+    let mut stream = connect(&go, to)?;
+    let (start, mut count, mut byte) = (wait::now(), 0_u32, [0; 1]);
+    while start.elapsed() < TIME {
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        count = count.saturating_add(1);
+    }
+    Ok(Some(f64::from(count) / start.elapsed().as_secs_f64() / 1e3))
+}

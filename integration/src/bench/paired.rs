@@ -1,0 +1,265 @@
+//! Shell: what an agent makes of a node's own traffic. Each pair is runs without an agent and runs with it, in turns
+//! first; between them the real agent is started, or stopped and its node cleaned, so that nothing else differs.
+//!
+//! Both styles of ports: on a bridge, and routed one by one. On each: a stream and datagrams from pod to pod, and
+//! round trips from the node to a pod, as kubelet's probes take them.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use causeway_proto::model::{
+    IdentityNumber, Mapping, Node as ViewNode, Report, SyncState, View, ViewRevision,
+};
+use causeway_proto::wire::Encoded;
+
+use super::load::Load;
+use super::{Point, Promise};
+use crate::lab::netns::Netns;
+use crate::lab::topology::{CATALOG_EAST, CLIENT, E1, POD_CIDR, Pod};
+use crate::lab::{Lab, cannot_run, programs, wait};
+
+/// Pairs for each figure.
+const PAIRS: usize = 9;
+/// Runs of which the middle one counts.
+const RUNS: usize = 3;
+/// How long an agent may take.
+const START: Duration = Duration::from_secs(15);
+
+const fn routed(name: &'static str, host: u8) -> Pod {
+    Pod {
+        name,
+        node: E1.name,
+        address: Ipv4Addr::new(10, 244, 0, host),
+    }
+}
+
+/// Pods that are routed one by one.
+const ROUTED: [Pod; 2] = [routed("routed-1", 20), routed("routed-2", 21)];
+
+/// One kind of traffic on one style of ports.
+struct Case {
+    style: &'static str,
+    what: &'static str,
+    load: Load,
+    from: Netns,
+    to: Pod,
+    without: Vec<f64>,
+    with: Vec<f64>,
+}
+
+/// Measures all of them.
+pub(super) fn run(object: &Path, tell: &mut dyn FnMut(Point)) -> Result<()> {
+    if let Some(why) = cannot_run() {
+        bail!("{why}");
+    }
+    let mut bed = Bed::new(object)?;
+    let mut cases = bed.cases();
+    for pair in 0..PAIRS {
+        let with_first = pair % 2 == 1;
+        for with in [with_first, !with_first] {
+            bed.set(with)?;
+            for case in &mut cases {
+                let figure = case.run(&bed.lab)?;
+                let figures = if with {
+                    &mut case.with
+                } else {
+                    &mut case.without
+                };
+                figures.push(figure);
+            }
+        }
+    }
+    for case in cases {
+        case.tell(tell);
+    }
+    Ok(())
+}
+
+impl Case {
+    /// The middle one of a few short runs.
+    fn run(&self, lab: &Lab) -> Result<f64> {
+        let to = lab.pod(&self.to);
+        let run = |_| self.load.run(&self.from, &to, self.to.address);
+        let mut figures = (0..RUNS).map(run).collect::<Result<Vec<f64>>>()?;
+        figures.sort_by(f64::total_cmp);
+        figures.get(RUNS / 2).copied().context("no run")
+    }
+
+    fn tell(self, tell: &mut dyn FnMut(Point)) {
+        let name = format!("{}, {}", self.style, self.what);
+        let pairs = self.with.iter().zip(&self.without);
+        let ratios: Vec<f64> = pairs
+            .map(|(with, without)| 100.0 * with / without)
+            .collect();
+        let unit = self.load.unit();
+        tell(Point::of(format!("{name}, no agent"), unit, self.without));
+        tell(Point::of(
+            format!("{name}, agent attached"),
+            unit,
+            self.with,
+        ));
+        let name = format!("{name}, agent attached to no agent, {PAIRS} pairs in turns");
+        let mut point = Point::of(name, "%", ratios);
+        point.promise = Some(Promise {
+            text: "no loss beyond the spread: 100 is not above all pairs".to_owned(),
+            kept: point.max >= 100.0,
+        });
+        tell(point);
+    }
+}
+
+/// A node with pods of both styles, and the agent that comes and goes.
+struct Bed {
+    lab: Lab,
+    agent: PathBuf,
+    config: String,
+    args: Vec<String>,
+    report: PathBuf,
+    pins: PathBuf,
+    attached: bool,
+}
+
+impl Bed {
+    fn new(object: &Path) -> Result<Self> {
+        let mut lab = Lab::new("bench")?;
+        lab.add_node(&E1, &[E1])?;
+        for pod in [CLIENT, CATALOG_EAST] {
+            lab.add_pod(&E1, &pod)?;
+        }
+        for pod in &ROUTED {
+            lab.add_routed_pod(&E1, pod)?;
+        }
+        let directory = lab.directory(E1.name)?;
+        let pins = lab.pins(E1.name)?;
+        let file = |name: &str| directory.join(name);
+        let (view, report) = (file("view"), file("report"));
+        std::fs::write(&view, self::view()?.to_bytes())?;
+        let text = format!(
+            "node: {}\nouter_address: {}\npin_dir: {}\n",
+            E1.name,
+            E1.uplink,
+            pins.display()
+        );
+        std::fs::write(file("agent.yaml"), text)?;
+        let config = file("agent.yaml").display().to_string();
+        let mut args = vec!["--config".to_owned(), config.clone()];
+        for (flag, path) in [("--view", &view), ("--report", &report)] {
+            args.extend([flag.to_owned(), path.display().to_string()]);
+        }
+        args.extend(["--object".to_owned(), object.display().to_string()]);
+        let agent = programs()?.join("causeway-agent");
+        Ok(Self {
+            lab,
+            agent,
+            config,
+            args,
+            report,
+            pins,
+            attached: false,
+        })
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let [first, second] = ROUTED;
+        let node = self.lab.netns(E1.name);
+        let mut cases = Vec::new();
+        for (style, from, to) in [
+            ("ports of a bridge", CLIENT, CATALOG_EAST),
+            ("routed ports", first, second),
+        ] {
+            let pod = self.lab.pod(&from);
+            for (what, load, from) in [
+                ("TCP pod to pod", Load::Stream, &pod),
+                ("UDP pod to pod", Load::Datagrams, &pod),
+                ("node to pod", Load::RoundTrips, &node),
+            ] {
+                cases.push(Case {
+                    style,
+                    what,
+                    load,
+                    from: from.clone(),
+                    to,
+                    without: Vec::new(),
+                    with: Vec::new(),
+                });
+            }
+        }
+        cases
+    }
+
+    /// With an agent, or as if there had never been one.
+    fn set(&mut self, with: bool) -> Result<()> {
+        if self.attached == with {
+            return Ok(());
+        }
+        self.attached = with;
+        let node = self.lab.netns(E1.name);
+        if !with {
+            self.lab.processes.stop("agent")?;
+            let mut clean = node.command(&self.agent);
+            let done = clean.args(["clean", "--config", &self.config]).output()?;
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            ensure!(done.status.success(), "the node was not cleaned: {said}");
+            return Ok(());
+        }
+        let _ = std::fs::remove_file(&self.report);
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.lab.spawn(&node, "agent", &self.agent, &args, &[])?;
+        let ports = self.lab.netns(E1.name);
+        let tail = self.lab.processes.log("agent");
+        let there = || Ok(programmed(&self.report) && links(&self.pins) > 4);
+        wait::until(START, "the agent", there)
+            .map_err(|error| error.context(format!("{} in {}", tail.display(), ports.name())))
+    }
+}
+
+/// Links that an agent has pinned.
+fn links(pins: &Path) -> usize {
+    std::fs::read_dir(pins.join("links")).map_or(0, Iterator::count)
+}
+
+fn programmed(report: &Path) -> bool {
+    let report = std::fs::read(report).ok();
+    let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
+    report.is_some_and(|report| report.programmed.is_some())
+}
+
+/// A cluster of one node, that knows its pods and nothing else.
+fn view() -> Result<View> {
+    let mut view = View {
+        revision: ViewRevision {
+            instance: 1,
+            number: 1,
+        },
+        self_map: vec![Mapping {
+            theirs: POD_CIDR.parse()?,
+            ours: "242.0.0.0/16".parse()?,
+        }],
+        vip_pool: vec!["241.0.0.0/16".parse()?],
+        mapping_pool: ["242.0.0.0/7", "244.0.0.0/6", "248.0.0.0/6"]
+            .iter()
+            .map(|prefix| prefix.parse())
+            .collect::<Result<_, _>>()?,
+        seed: [7; 16],
+        tunnel_port: 7472,
+        sync: SyncState {
+            local: true,
+            ..SyncState::default()
+        },
+        ..View::empty(E1.cluster.parse()?, "bench".parse()?)
+    };
+    let node = ViewNode {
+        addresses: vec![E1.uplink.into()],
+        pod_prefixes: vec![E1.pod_prefix().parse()?],
+        zone: None,
+    };
+    view.nodes.insert(E1.name.parse()?, node);
+    for pod in [CLIENT, CATALOG_EAST].iter().chain(&ROUTED) {
+        let place = Some(E1.name.parse()?);
+        view.workloads
+            .insert(pod.address.into(), (IdentityNumber(1), place));
+    }
+    Ok(view)
+}
