@@ -15,6 +15,7 @@
 
 mod echo;
 mod lab;
+mod untouched;
 mod views;
 
 use std::io::{ErrorKind, Read, Write};
@@ -73,6 +74,7 @@ fn packets_walk() {
     walk_changes(&lab);
     walk_with_a_stranger(&mut lab, &object);
     walk_restart(&mut lab, &object);
+    untouched::walk(&mut lab, &object);
     walk_rejection(&mut lab, &east);
     walk_clean(&mut lab);
 }
