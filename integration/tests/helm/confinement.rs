@@ -53,6 +53,12 @@ fn capabilities_are_the_agents_three_and_only_a_mount_is_privileged() {
                 _ => Value::Null,
             };
             assert_eq!(context["capabilities"]["add"], added, "{place}: {name}");
+            // Runtimes' own profile denies writes below /sys, and pins are there.
+            let armour = match name {
+                "agent" => json!({"type": "Unconfined"}),
+                _ => Value::Null,
+            };
+            assert_eq!(context["appArmorProfile"], armour, "{place}: {name}");
         }
     });
 }
