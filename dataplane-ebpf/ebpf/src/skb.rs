@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use causeway_abi::{DropReason, FlowKey4, FlowKind, FlowTuple, protocol};
 
+use crate::maps::hidden;
 use crate::parse::{ETHERNET, Ipv4, Transport, least_transport, parse_icmp, parse_tcp, parse_udp};
 
 /// EtherType of IPv4 as `__sk_buff::protocol` has it.
@@ -100,29 +101,15 @@ pub struct Glance {
 }
 
 /// Looks at a packet; none if it is no IPv4. Nearly all packets are somebody else's, and this is what they are charged:
-/// headers without options are read in place, all else by the kernel's help.
+/// headers are read in place where they lie in one piece, as they nearly always do.
 #[inline(always)]
 #[must_use]
 pub fn glance(ctx: &TcContext) -> Option<Glance> {
-    const SEEN: usize = ETHERNET as usize + 24;
     if !is_ipv4(ctx) {
         return None;
     }
-    let (start, end) = (ctx.data(), ctx.data_end());
-    if start + SEEN <= end {
-        // SAFETY: within the packet, just checked; bytes have no alignment.
-        let (ip, ports) = unsafe {
-            let at = (start + ETHERNET as usize) as *const u8;
-            (&*at.cast::<Plain>(), &*at.add(20).cast::<[u8; 4]>())
-        };
-        if ip.version_ihl == 0x45 {
-            return Some(Glance {
-                protocol: ip.protocol,
-                source: ip.source,
-                destination: ip.destination,
-                destination_port: port(ip.fragment, [ports[2], ports[3]]),
-            });
-        }
+    if let Some(glance) = glance_in_place(ctx) {
+        return Some(glance);
     }
     let ip = header(ctx)?;
     let at = ETHERNET + ip.header_length() + 2;
@@ -132,6 +119,30 @@ pub fn glance(ctx: &TcContext) -> Option<Glance> {
         source: ip.source,
         destination: ip.destination,
         destination_port: port(ip.fragment, ports),
+    })
+}
+
+#[inline(always)]
+fn glance_in_place(ctx: &TcContext) -> Option<Glance> {
+    let end = ctx.data_end();
+    let start = ctx.data() + ETHERNET as usize;
+    if start + size_of::<Plain>() > end {
+        return None;
+    }
+    // SAFETY: within the packet, just checked; bytes have no alignment.
+    let ip = unsafe { &*(start as *const Plain) };
+    // One sum for check and reading, or the verifier knows nothing of what is read.
+    let ports = start + hidden(u64::from(ip.version_ihl & 0x0f) * 4) as usize;
+    if ports + 4 > end {
+        return None;
+    }
+    // SAFETY: as above.
+    let [_, _, high, low] = unsafe { *(ports as *const [u8; 4]) };
+    Some(Glance {
+        protocol: ip.protocol,
+        source: ip.source,
+        destination: ip.destination,
+        destination_port: port(ip.fragment, [high, low]),
     })
 }
 

@@ -53,8 +53,27 @@ impl Compiler<'_> {
             self.problem(ProblemKind::BadObject, subject, message);
         }
         for (address, ifindex) in owners {
+            self.mapped(address, ifindex);
             self.port(address, ifindex);
         }
+    }
+
+    /// What peers cannot map reaches none of them, nor this cluster's own services by their clusterset names.
+    fn mapped(&mut self, address: Address, ifindex: u32) {
+        let own = &self.view.self_map;
+        if own.is_empty() || own.iter().any(|m| m.theirs.contains(address)) {
+            return;
+        }
+        let port = self.facts.ports.get(&ifindex);
+        let name = port.map_or("", |port| port.name.as_str());
+        self.problem(
+            ProblemKind::OutsidePrefix,
+            format!("port {name}"),
+            format!(
+                "its pod has the address {address}, which lies in none of the cluster's pod prefixes, so no other \
+                 cluster can answer it; add a prefix that holds it"
+            ),
+        );
     }
 
     fn confirmed(&self, address: Address) -> bool {

@@ -194,6 +194,22 @@ fn an_unconfirmed_address_is_not_taken() {
 }
 
 #[test]
+fn a_pod_outside_the_clusters_prefixes_is_told() {
+    let mut view = service_view(1, 251);
+    let told = |view: &View| {
+        let compiled = step(view, &views::plain_facts(), &Held::default());
+        let mut problems = compiled.problems.into_iter();
+        problems.any(|p| p.kind == ProblemKind::OutsidePrefix && p.message.contains("10.244.1.10"))
+    };
+    assert!(!told(&view));
+    view.self_map[0].theirs = "10.200.0.0/16".parse().unwrap();
+    assert!(told(&view));
+    // Nothing is published yet.
+    view.self_map.clear();
+    assert!(!told(&view));
+}
+
+#[test]
 fn an_outer_address_that_nobody_lists_is_told() {
     let mut facts = views::plain_facts();
     let told = |facts: &NodeFacts| {

@@ -19,7 +19,7 @@ const LIMIT: f64 = 40.0;
 /// Rounds for each figure.
 const ROUNDS: usize = 11;
 /// Packets of a round.
-const PACKETS: u32 = 1_000_000;
+const PACKETS: u32 = 250_000;
 /// Prefixes of peers whose addresses are used as they are, where there are any.
 const NATIVE: u8 = 16;
 

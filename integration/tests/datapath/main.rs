@@ -13,6 +13,7 @@ mod backend;
 mod client;
 mod drops;
 mod gateway;
+mod passing;
 mod random;
 mod reject;
 mod scenario;

@@ -101,7 +101,7 @@ impl Drop for World {
 }
 
 /// The object to test, or why it cannot be: a failure where root is required.
-fn object() -> Option<PathBuf> {
+pub fn object() -> Option<PathBuf> {
     let missing = if std::fs::metadata("/proc/self")
         .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0)
     {
