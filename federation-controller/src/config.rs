@@ -1,10 +1,12 @@
 //! Pure: the controller's configuration file. Text in, a checked `Config` or an error that names the file
 //! out.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use causeway_certs::dial::{GatewayAt, Means};
-use causeway_proto::model::{ClusterId, NodeName};
+use causeway_certs::expand::expand;
+use causeway_proto::model::{ClusterId, Namespace, NodeName};
 use serde::Deserialize;
 
 /// What the controller is told. Unknown keys are refused.
@@ -23,6 +25,49 @@ pub struct Config {
     /// One-time file of `causeway enroll`, or where a service account token is; used when `state_dir` holds no certificate.
     #[serde(default)]
     pub enrolment: Option<Means>,
+}
+
+/// What a controller on Kubernetes is told; the rest is in the ClusterConfiguration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnKubernetes {
+    /// This cluster.
+    pub cluster: ClusterId,
+    /// This controller's name: its pod's.
+    pub name: String,
+    /// Ours.
+    pub namespace: Namespace,
+    /// For what must be in a file; nothing is, so far.
+    pub state_dir: PathBuf,
+    /// Where processes of the cluster ask for certificates.
+    #[serde(default = "crate::kubernetes::any_address")]
+    pub listen: SocketAddr,
+    /// Where probes ask.
+    #[serde(default = "health_socket")]
+    pub health_socket: PathBuf,
+}
+
+fn health_socket() -> PathBuf {
+    PathBuf::from("/run/causeway/controller.health")
+}
+
+impl OnKubernetes {
+    /// From the text of the file at `path`; `variable` gives what the file takes from its environment.
+    ///
+    /// # Errors
+    /// When it is no YAML of this form.
+    pub fn parse(
+        path: &str,
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let wrong = |reason: String| ConfigError {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = expand(text, variable).map_err(|error| wrong(error.to_string()))?;
+        serde_saphyr::from_str(&text).map_err(|error| wrong(error.without_snippet().to_string()))
+    }
 }
 
 /// A configuration that cannot be used.

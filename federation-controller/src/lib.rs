@@ -16,6 +16,7 @@ pub mod export;
 pub mod fields;
 pub mod hook;
 pub mod import;
+pub mod kubernetes;
 pub mod lead;
 pub mod link;
 pub mod manifests;

@@ -9,9 +9,11 @@ use causeway_certs::dial::{Dialer, GatewayAt, causes};
 use causeway_certs::enrolment::CallError;
 use causeway_proto::model::{Problem, Publication, Revision};
 use causeway_proto::wire::pb::local::PublishRequest;
+use causeway_proto::wire::pb::local::local_client::LocalClient;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 
 /// The pause after a failure begins here, doubles, and stays at `PAUSE_MAX`: a leader that comes back
 /// should not wait for us.
@@ -60,7 +62,19 @@ async fn publish(
     publications: &mut watch::Receiver<Arc<Publication>>,
     published: &mut bool,
 ) -> Result<(), CallError> {
-    let mut client = dialer.client(at).await?;
+    over(dialer.client(at).await?, publications, published).await
+}
+
+/// To the gateway of this client; `Ok` when there is nothing to publish any more. `published` is set when something was
+/// taken.
+///
+/// # Errors
+/// When the gateway does not lead, or the connection ends.
+pub async fn over(
+    mut client: LocalClient<Channel>,
+    publications: &mut watch::Receiver<Arc<Publication>>,
+    published: &mut bool,
+) -> Result<(), CallError> {
     let (requests, outgoing) = mpsc::channel::<PublishRequest>(1);
     let mut sequence = 1u64;
     // The first goes before the call, which a server may answer only then.

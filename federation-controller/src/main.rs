@@ -1,14 +1,15 @@
 //! Shell: `causeway-controller`: arguments to tasks to an exit status.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use causeway_controller::app;
-use causeway_controller::config::Config;
+use causeway_controller::config::{Config, OnKubernetes};
 use causeway_controller::crd;
 use causeway_controller::hook::{self, Hook};
+use causeway_controller::kubernetes;
 use causeway_controller::manifests::Directory;
 use clap::{Parser, Subcommand};
 
@@ -25,8 +26,8 @@ struct Args {
     /// YAML: cluster, gateways, state_dir; not needed with --print
     #[arg(long, required_unless_present = "print")]
     config: Option<PathBuf>,
-    /// Directory of *.yaml and *.yml
-    #[arg(long, required = true)]
+    /// Directory of *.yaml and *.yml in place of an API server's objects
+    #[arg(long)]
     manifests: Option<PathBuf>,
     /// Stop after the first look (with --print: the only way it works)
     #[arg(long, requires = "print")]
@@ -43,6 +44,18 @@ enum Command {
     /// Steps of installing, upgrading and uninstalling, as the chart runs them
     #[command(subcommand)]
     Hook(Hook),
+    /// Asks the controller of this configuration how it is; when it is not well, says why and exits with 2
+    Health {
+        /// YAML, as the controller has it
+        #[arg(long)]
+        config: PathBuf,
+        /// Whether it should be given work; so it is asked unless told otherwise
+        #[arg(long, conflicts_with = "live")]
+        ready: bool,
+        /// Whether it should go on living
+        #[arg(long)]
+        live: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +76,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn on_kubernetes(path: &Path) -> anyhow::Result<OnKubernetes> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+    Ok(OnKubernetes::parse(&name, &text, |name| {
+        std::env::var(name).ok()
+    })?)
+}
+
 fn start(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Some(Command::Crds) => {
@@ -79,9 +100,20 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
             runtime.block_on(hook::run(which))?;
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::Health { config, live, .. }) => {
+            kubernetes::health(&on_kubernetes(config)?.health_socket, *live)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         None => {}
     }
-    let manifests = args.manifests.as_ref().context("--manifests is missing")?;
+    let Some(manifests) = &args.manifests else {
+        let path = args.config.as_ref().context("--config is missing")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        return runtime.block_on(kubernetes::run(on_kubernetes(path)?));
+    };
     let config = match &args.config {
         None => None,
         Some(path) => {
