@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod kubernetes;
 pub mod lab;
 pub mod packet;
 pub mod reference;

@@ -31,7 +31,7 @@ use anyhow::Context;
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
-use case::{Case, Turn};
+use case::Turn;
 use clients::Clients;
 use cluster::Cluster;
 use ground::{Foreign, Ground};
@@ -43,7 +43,7 @@ use scene::{BOTH, Stage};
 /// Some exit status that is neither a failed case nor a failed start.
 const INTERRUPTED: i32 = 130;
 /// Cases at once: they wait most of the time, but each look costs the two API servers something.
-const JOBS: &str = "6";
+pub const JOBS: usize = 6;
 
 /// What a caller may choose.
 #[derive(Debug, Clone, Args)]
@@ -63,7 +63,7 @@ pub struct Options {
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Form,
     /// Cases at once
-    #[arg(long, default_value = JOBS)]
+    #[arg(long, default_value_t = JOBS)]
     pub jobs: usize,
 }
 
@@ -87,10 +87,6 @@ pub struct Setting {
 pub fn run(options: &Options, setting: Setting) -> anyhow::Result<ExitCode> {
     let cases = case::choose(&cases::all(), &options.filter);
     let report = Report::new(options.output);
-    if options.list {
-        list(&cases, &report);
-        return Ok(ExitCode::SUCCESS);
-    }
     anyhow::ensure!(
         !cases.is_empty(),
         "no case is meant by {:?}",
@@ -119,12 +115,29 @@ pub fn run(options: &Options, setting: Setting) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn list(cases: &[Case], report: &Report) {
-    for case in cases {
+/// Prints the cases that were asked for.
+pub fn list(options: &Options) {
+    let report = Report::new(options.output);
+    for case in case::choose(&cases::all(), &options.filter) {
         let specs: Vec<_> = case.specs.iter().map(|n| format!("#{n}")).collect();
         let (name, what, specs) = (case.name, case.what, specs.join(" "));
         report.say(&format!("{name:36} {specs:8} {what}"));
     }
+}
+
+/// Causeway on both, paired, unless it is there; each step is said.
+pub fn install(setting: Setting) -> anyhow::Result<()> {
+    prepare(&open(setting, Report::new(Form::Text))?)
+}
+
+/// Cases that install nothing find Causeway installed.
+fn prepare(stage: &Stage) -> anyhow::Result<()> {
+    for side in BOTH {
+        if !install::is_installed(stage, side)? {
+            return install::both(stage);
+        }
+    }
+    Ok(())
 }
 
 fn open(setting: Setting, report: Report) -> anyhow::Result<Stage> {

@@ -14,6 +14,8 @@ use super::netns::Netns;
 use super::wait;
 
 const FILE: &str = "journal";
+/// Where control groups are.
+const CGROUPS: &str = "/sys/fs/cgroup";
 /// How long a killed process may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
@@ -24,6 +26,8 @@ pub enum Entry {
     Netns(String),
     /// A directory with all that is in it
     Directory(PathBuf),
+    /// A control group below the root of every hierarchy, with all that are in it
+    Cgroup(String),
     /// A process, with its start time so that another of the same number is left alone
     Process(i32, u64),
 }
@@ -33,6 +37,7 @@ impl fmt::Display for Entry {
         match self {
             Entry::Netns(name) => write!(f, "netns {name}"),
             Entry::Directory(path) => write!(f, "directory {}", path.display()),
+            Entry::Cgroup(name) => write!(f, "cgroup {name}"),
             Entry::Process(pid, start) => write!(f, "process {pid} {start}"),
         }
     }
@@ -43,6 +48,7 @@ fn parse(line: &str) -> Option<Entry> {
     match kind {
         "netns" => Some(Entry::Netns(rest.to_owned())),
         "directory" => Some(Entry::Directory(PathBuf::from(rest))),
+        "cgroup" => Some(Entry::Cgroup(rest.to_owned())),
         "process" => {
             let (pid, start) = rest.split_once(' ')?;
             Some(Entry::Process(pid.parse().ok()?, start.parse().ok()?))
@@ -107,12 +113,45 @@ fn undo(entry: &Entry) -> anyhow::Result<()> {
             std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
         }
         Entry::Directory(_) => Ok(()),
+        Entry::Cgroup(name) => remove_cgroup(name),
         Entry::Process(pid, start) => end(*pid, *start),
     }
 }
 
+/// One hierarchy for all controllers, or one for each, or both.
+fn remove_cgroup(name: &str) -> anyhow::Result<()> {
+    let root = Path::new(CGROUPS);
+    let hierarchies = children(root).into_iter().chain([root.to_owned()]);
+    for place in hierarchies.map(|hierarchy| hierarchy.join(name)) {
+        if place.is_dir() {
+            // A group is busy until the kernel is done with the processes that ended in it.
+            wait::until(GONE, &format!("{} to be empty", place.display()), || {
+                remove_tree(&place).map(|()| true)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Only directories can be removed there, and the files in them go with them.
+fn remove_tree(place: &Path) -> anyhow::Result<()> {
+    for child in children(place) {
+        remove_tree(&child)?;
+    }
+    std::fs::remove_dir(place).with_context(|| format!("removing {}", place.display()))
+}
+
+fn children(place: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+    // The kernel's links between hierarchies are none of ours.
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
 /// Kills a process that is still the one that was recorded, and waits until it is gone.
-fn end(pid: i32, start: u64) -> anyhow::Result<()> {
+pub fn end(pid: i32, start: u64) -> anyhow::Result<()> {
     if start_time(pid) != Some(start) {
         return Ok(());
     }
@@ -144,6 +183,7 @@ mod tests {
         let entries = [
             Entry::Netns("cway-e1".into()),
             Entry::Directory("/run/a b".into()),
+            Entry::Cgroup("cway-x".into()),
             Entry::Process(12, 3456),
         ];
         for entry in entries {

@@ -57,13 +57,13 @@ const ACCOUNTS: [(&str, &str); 3] = [
     ),
 ];
 
-/// Builds, packs, and says what came out and how large it is.
+/// Builds, packs, and says what came out and how large it is; gives where what was packed is.
 pub fn pack(
     root: &Path,
     profile: Profile,
     name: Option<String>,
     out: Option<PathBuf>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Built> {
     let built = build(root, profile)?;
     say::line("image");
     let version = cargo::version(root)?;
@@ -104,7 +104,8 @@ pub fn pack(
             megabytes(image.compressed),
             megabytes(image.unpacked)
         )))
-    })
+    })?;
+    Ok(built)
 }
 
 /// Builds, and writes the image's files below a directory, as a Dockerfile copies them.

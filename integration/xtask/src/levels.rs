@@ -123,7 +123,7 @@ pub fn bench(root: &Path, parts: &[String], output: &str) -> anyhow::Result<Exit
 }
 
 /// Runs a command and gives its exit status as ours.
-fn pass_on(command: &mut Command) -> anyhow::Result<ExitCode> {
+pub fn pass_on(command: &mut Command) -> anyhow::Result<ExitCode> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command
         .status()

@@ -6,9 +6,11 @@
 mod bpf;
 mod cargo;
 mod check;
+mod e2e;
 mod generate;
 mod host;
 mod image;
+mod kubernetes;
 mod levels;
 mod say;
 mod setup;
@@ -85,6 +87,13 @@ enum Command {
         #[arg(long, value_name = "NAME:TAG")]
         name: Option<String>,
     },
+    /// Two real Kubernetes clusters: up, test, load, status, enter, down, or --ci; `e2e --help` tells all
+    #[command(disable_help_flag = true)]
+    E2e {
+        /// What the clusters' own program takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -132,6 +141,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             levels::demo(&root, down, without.as_deref(), keep)
         }
         Command::Bench { parts, output } => levels::bench(&root, &parts, &output),
+        Command::E2e { args } => e2e::run(&root, &args),
         Command::Gen => generate::run(&root).map(|()| ExitCode::SUCCESS),
         Command::Image {
             out,
@@ -140,7 +150,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             name,
         } => match unpacked {
             Some(directory) => image::unpack(&root, profile, &directory),
-            None => image::pack(&root, profile, name, out),
+            None => image::pack(&root, profile, name, out).map(|_| ()),
         }
         .map(|()| ExitCode::SUCCESS),
     }

@@ -71,10 +71,13 @@ const LINKER_PACKAGES: &[Package] = &[
 const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
 
 /// A Debian package, the file or program it is wanted for, and why.
-struct Package {
-    name: &'static str,
-    gives: &'static str,
-    why: &'static str,
+pub struct Package {
+    /// Debian's name
+    pub name: &'static str,
+    /// A path, or a program's name
+    pub gives: &'static str,
+    /// For whoever has to install it by hand
+    pub why: &'static str,
 }
 
 impl Package {
@@ -134,7 +137,7 @@ fn wanted(source: &bpf::Source, lab: bool) -> Vec<&'static Package> {
 }
 
 /// Installs what is missing on Debian; elsewhere, or without root, names it.
-fn packages(wanted: &[&'static Package]) -> anyhow::Result<Outcome> {
+pub fn packages(wanted: &[&'static Package]) -> anyhow::Result<Outcome> {
     let missing: Vec<_> = wanted
         .iter()
         .filter(|package| !package.is_there())

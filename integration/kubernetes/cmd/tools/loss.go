@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// The longest that one request may take before it counts as lost.
+const lossLimit = time.Second
+
+// Count is what a client that asks again and again has seen.
+type Count struct {
+	Sent     int `json:"sent"`
+	Answered int `json:"answered"`
+	Failed   int `json:"failed"`
+	// LongestMillis is the longest time between two answers.
+	LongestMillis float64 `json:"longestMillis"`
+	// Pods counts the answers of each server, by cluster/pod.
+	Pods map[string]int `json:"pods"`
+	// Errors are the first few.
+	Errors []string `json:"errors"`
+}
+
+// Loss asks until it is told to finish.
+type Loss struct {
+	stop  chan struct{}
+	done  chan struct{}
+	mode  string
+	to    string
+	every time.Duration
+	count Count
+	last  time.Time
+	held  *line
+}
+
+// line is one held connection whose far end sends every line back.
+type line struct {
+	connection net.Conn
+	reader     *bufio.Reader
+	pod        string
+}
+
+func startLoss(mode, to string, every time.Duration) (*Loss, error) {
+	loss := &Loss{
+		stop: make(chan struct{}), done: make(chan struct{}),
+		mode: mode, to: to, every: every,
+		count: Count{Pods: map[string]int{}, Errors: []string{}},
+		last:  time.Now(),
+	}
+	switch mode {
+	case "connect", "udp":
+	case "hold":
+		if err := loss.hold(); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("%q is no mode: connect, hold, udp", mode)
+	}
+	go loss.run()
+	return loss, nil
+}
+
+func (loss *Loss) hold() error {
+	connection, err := net.DialTimeout("tcp", loss.to, lossLimit)
+	if err != nil {
+		return err
+	}
+	connection.SetDeadline(time.Now().Add(lossLimit))
+	fmt.Fprintf(connection, "GET /lines HTTP/1.1\r\nHost: %s\r\n\r\n", loss.to)
+	reader := bufio.NewReader(connection)
+	text, err := reader.ReadBytes('\n')
+	var identity Identity
+	if err == nil {
+		err = json.Unmarshal(text, &identity)
+	}
+	if err != nil {
+		connection.Close()
+		return err
+	}
+	loss.held = &line{connection, reader, identity.short()}
+	return nil
+}
+
+func (loss *Loss) run() {
+	defer close(loss.done)
+	ticks := time.NewTicker(loss.every)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-loss.stop:
+			return
+		case <-ticks.C:
+			loss.one()
+		}
+	}
+}
+
+func (loss *Loss) one() {
+	loss.count.Sent++
+	pod, err := loss.ask()
+	if err != nil {
+		loss.count.Failed++
+		if len(loss.count.Errors) < 5 {
+			loss.count.Errors = append(loss.count.Errors, err.Error())
+		}
+		return
+	}
+	loss.count.Answered++
+	loss.count.Pods[pod]++
+	loss.gap()
+}
+
+func (loss *Loss) gap() {
+	now := time.Now()
+	gap := float64(now.Sub(loss.last).Microseconds()) / 1000
+	loss.count.LongestMillis = max(loss.count.LongestMillis, gap)
+	loss.last = now
+}
+
+func (loss *Loss) ask() (string, error) {
+	if loss.mode == "hold" {
+		return loss.held.pod, loss.held.send(loss.count.Sent)
+	}
+	proto := "tcp"
+	if loss.mode == "udp" {
+		proto = "udp"
+	}
+	identity, err := Dial{Proto: proto, To: loss.to, Timeout: lossLimit}.ask()
+	if err != nil {
+		return "", err
+	}
+	return identity.short(), nil
+}
+
+func (held *line) send(number int) error {
+	held.connection.SetDeadline(time.Now().Add(lossLimit))
+	sent := fmt.Sprint(number)
+	if _, err := fmt.Fprintln(held.connection, sent); err != nil {
+		return err
+	}
+	got, err := readLine(held.reader)
+	if err == nil && got != sent {
+		err = fmt.Errorf("sent %s, got %s", sent, got)
+	}
+	return err
+}
+
+func (loss *Loss) finish() Count {
+	close(loss.stop)
+	<-loss.done
+	loss.gap()
+	if loss.held != nil {
+		loss.held.connection.Close()
+	}
+	return loss.count
+}
+
+var losses = struct {
+	sync.Mutex
+	byName map[string]*Loss
+}{byName: map[string]*Loss{}}
+
+// handleLossStart starts one under a name: `?id=x&mode=connect&to=HOST:PORT&every=20ms`.
+func handleLossStart(w http.ResponseWriter, r *http.Request) {
+	losses.Lock()
+	defer losses.Unlock()
+	name := r.FormValue("id")
+	if _, taken := losses.byName[name]; taken {
+		http.Error(w, "one of that name runs", http.StatusConflict)
+		return
+	}
+	every := duration(r.FormValue("every"), 20*time.Millisecond)
+	loss, err := startLoss(r.FormValue("mode"), r.FormValue("to"), every)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	losses.byName[name] = loss
+	answer(w, "started")
+}
+
+// handleLossStop ends the one of that name and tells what it saw.
+func handleLossStop(w http.ResponseWriter, r *http.Request) {
+	losses.Lock()
+	loss, ok := losses.byName[r.FormValue("id")]
+	delete(losses.byName, r.FormValue("id"))
+	losses.Unlock()
+	if !ok {
+		http.Error(w, "none of that name runs", http.StatusNotFound)
+		return
+	}
+	answer(w, loss.finish())
+}
