@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -185,7 +185,7 @@ async fn first(
 ///
 /// # Errors
 /// When it is not well.
-pub fn health(socket: &PathBuf, live: bool) -> anyhow::Result<()> {
+pub fn health(socket: &Path, live: bool) -> anyhow::Result<()> {
     let probe = if live { Probe::Live } else { Probe::Ready };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -178,6 +178,6 @@ fn wait(error: &kube::Error) -> Duration {
         return PAUSE;
     };
     let asked = status.details.as_ref().map(|d| d.retry_after_seconds);
-    let asked = asked.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0);
+    let asked = asked.map_or(0, u64::from);
     PAUSE.max(Duration::from_secs(asked))
 }

@@ -125,6 +125,9 @@ pub fn api_server(cluster: &Cluster, pki: &str) -> Vec<String> {
     ))
 }
 
+/// More requests a second than the default, since clusters here are short of time and not of API server.
+const API_RATE: &str = "--kube-api-qps 200 --kube-api-burst 400 --profiling=false --v 1";
+
 /// Arguments of the controller manager. A node that is silent is given up after twenty seconds.
 #[must_use]
 pub fn controller_manager(cluster: &Cluster, pki: &str, kubeconfig: &str) -> Vec<String> {
@@ -133,8 +136,7 @@ pub fn controller_manager(cluster: &Cluster, pki: &str, kubeconfig: &str) -> Vec
          --cluster-cidr {pods} --service-cluster-ip-range {services} --root-ca-file {pki}/ca.crt \
          --service-account-private-key-file {pki}/sa.key --use-service-account-credentials \
          --cluster-signing-cert-file {pki}/ca.crt --cluster-signing-key-file {pki}/ca.key \
-         --node-monitor-period 3s --node-monitor-grace-period 20s \
-         --kube-api-qps 200 --kube-api-burst 400 --profiling=false --v 1",
+         --node-monitor-period 3s --node-monitor-grace-period 20s {API_RATE}",
         pods = cluster.pod_cidr(),
         services = cluster.service_cidr(),
     ))
@@ -144,8 +146,7 @@ pub fn controller_manager(cluster: &Cluster, pki: &str, kubeconfig: &str) -> Vec
 #[must_use]
 pub fn scheduler(kubeconfig: &str) -> Vec<String> {
     words(&format!(
-        "kube-scheduler --kubeconfig {kubeconfig} --leader-elect=false --kube-api-qps 200 --kube-api-burst 400 \
-         --profiling=false --v 1"
+        "kube-scheduler --kubeconfig {kubeconfig} --leader-elect=false {API_RATE}"
     ))
 }
 

@@ -39,6 +39,7 @@ const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
             "federation-controller/src/cluster",
             "federation-controller/src/crd",
             "federation-controller/src/hook",
+            "federation-controller/src/kubernetes.rs",
             "cli/src/kube",
         ],
     ),
