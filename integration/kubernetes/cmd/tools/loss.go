@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,6 +35,8 @@ type Loss struct {
 	mode  string
 	to    string
 	every time.Duration
+	// Guards what follows.
+	lock  sync.Mutex
 	count Count
 	last  time.Time
 	held  *line
@@ -101,8 +105,13 @@ func (loss *Loss) run() {
 }
 
 func (loss *Loss) one() {
+	loss.lock.Lock()
 	loss.count.Sent++
-	pod, err := loss.ask()
+	number := loss.count.Sent
+	loss.lock.Unlock()
+	pod, err := loss.ask(number)
+	loss.lock.Lock()
+	defer loss.lock.Unlock()
 	if err != nil {
 		loss.count.Failed++
 		if len(loss.count.Errors) < 5 {
@@ -115,6 +124,7 @@ func (loss *Loss) one() {
 	loss.gap()
 }
 
+// gap ends the time since the last answer.
 func (loss *Loss) gap() {
 	now := time.Now()
 	gap := float64(now.Sub(loss.last).Microseconds()) / 1000
@@ -122,9 +132,19 @@ func (loss *Loss) gap() {
 	loss.last = now
 }
 
-func (loss *Loss) ask() (string, error) {
+// seen is what it has seen so far.
+func (loss *Loss) seen() Count {
+	loss.lock.Lock()
+	defer loss.lock.Unlock()
+	count := loss.count
+	count.Pods = maps.Clone(count.Pods)
+	count.Errors = slices.Clone(count.Errors)
+	return count
+}
+
+func (loss *Loss) ask(number int) (string, error) {
 	if loss.mode == "hold" {
-		return loss.held.pod, loss.held.send(loss.count.Sent)
+		return loss.held.pod, loss.held.send(number)
 	}
 	proto := "tcp"
 	if loss.mode == "udp" {
@@ -153,11 +173,13 @@ func (held *line) send(number int) error {
 func (loss *Loss) finish() Count {
 	close(loss.stop)
 	<-loss.done
+	loss.lock.Lock()
 	loss.gap()
+	loss.lock.Unlock()
 	if loss.held != nil {
 		loss.held.connection.Close()
 	}
-	return loss.count
+	return loss.seen()
 }
 
 var losses = struct {
@@ -195,4 +217,16 @@ func handleLossStop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, loss.finish())
+}
+
+// handleLossState tells what the one of that name has seen so far.
+func handleLossState(w http.ResponseWriter, r *http.Request) {
+	losses.Lock()
+	loss, ok := losses.byName[r.FormValue("id")]
+	losses.Unlock()
+	if !ok {
+		http.Error(w, "none of that name runs", http.StatusNotFound)
+		return
+	}
+	answer(w, loss.seen())
 }

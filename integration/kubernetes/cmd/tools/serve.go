@@ -101,9 +101,11 @@ func serveHTTP(port string) error {
 	mux.HandleFunc("/bytes", sendBytes)
 	mux.HandleFunc("/sink", sink)
 	mux.HandleFunc("/lines", lines)
+	mux.HandleFunc("/fetch", handleFetch)
 	mux.HandleFunc("/dial", handleDial)
 	mux.HandleFunc("/lookup", handleLookup)
 	mux.HandleFunc("/loss/start", handleLossStart)
+	mux.HandleFunc("/loss/state", handleLossState)
 	mux.HandleFunc("/loss/stop", handleLossStop)
 	return http.ListenAndServe(":"+port, mux)
 }
@@ -125,30 +127,6 @@ func ready(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, "ready")
-}
-
-// sendBytes sends `?count=N` bytes.
-func sendBytes(w http.ResponseWriter, r *http.Request) {
-	count, _ := strconv.ParseInt(r.FormValue("count"), 10, 64)
-	w.Header().Set("Content-Length", strconv.FormatInt(count, 10))
-	io.CopyN(w, zeros{}, count)
-}
-
-type zeros struct{}
-
-func (zeros) Read(buffer []byte) (int, error) {
-	clear(buffer)
-	return len(buffer), nil
-}
-
-// sink counts what it is sent.
-func sink(w http.ResponseWriter, r *http.Request) {
-	count, err := io.Copy(io.Discard, r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	answer(w, count)
 }
 
 // lines takes the connection over: first who answers, then every line back as it came.
