@@ -15,10 +15,11 @@ const KEYED: [(&str, &str); 4] = [
 /// Of their items, those that are one field each.
 const WHOLE_ITEMS: [&str; 1] = ["ownerReferences"];
 
-/// The key of the items of a list, if they have one.
-fn key_of(list: &str) -> Option<&'static str> {
+/// The key of the items of a list, if they have one: a list of the same name elsewhere may have none.
+fn key_of(list: &str, items: &[Value]) -> Option<&'static str> {
     let known = KEYED.iter().find(|(name, _)| *name == list);
-    known.map(|(_, key)| *key)
+    let key = known.map(|(_, key)| *key);
+    key.filter(|key| items.iter().all(|item| item.get(key).is_some()))
 }
 
 fn step(path: &str, name: &str) -> String {
@@ -47,7 +48,7 @@ fn collect(path: &str, name: &str, value: &Value, found: &mut BTreeSet<String>) 
                 collect(&step(path, field), field, value, found);
             }
         }
-        Value::Array(items) if !items.is_empty() => match key_of(name) {
+        Value::Array(items) if !items.is_empty() => match key_of(name, items) {
             Some(key) => {
                 for item in items {
                     let path = item_step(path, key, item.get(key).unwrap_or(&Value::Null));
@@ -126,8 +127,8 @@ fn compare(
                 compare(&step(path, field), field, value, there, found);
             }
         }
-        Value::Array(items) if key_of(name).is_some() && !items.is_empty() => {
-            let key = key_of(name).unwrap_or_default();
+        Value::Array(items) if key_of(name, items).is_some() && !items.is_empty() => {
+            let key = key_of(name, items).unwrap_or_default();
             let known = there.and_then(Value::as_array);
             for item in items {
                 let id = item.get(key).unwrap_or(&Value::Null);
@@ -138,7 +139,7 @@ fn compare(
         }
         // Sets nothing in it, whatever others have there.
         Value::Object(_) if there.is_none_or(|there| there.is_object() || there.is_null()) => {}
-        Value::Array(_) if key_of(name).is_some() => {}
+        Value::Array(items) if key_of(name, items).is_some() => {}
         _ if is_nothing(wanted) && there.is_none_or(is_nothing) => {}
         _ if there == Some(wanted) => {}
         _ => {
@@ -233,5 +234,9 @@ mod tests {
         check(&differing(&wanted, &wanted), expect![""]);
         let empty = json!({"metadata": {"labels": {}}, "status": {"conditions": []}});
         check(&differing(&empty, &there), expect![""]);
+        // A list of plain words, of a name that is keyed elsewhere.
+        let words = json!({"status": {"gateways": ["192.0.2.1"]}});
+        check(&set_by(&words), expect!["/status/gateways"]);
+        check(&differing(&words, &there), expect!["/status/gateways"]);
     }
 }

@@ -10,6 +10,9 @@ use crate::fields;
 use crate::seen::{Seen, Sight};
 use crate::want::{Group, Kind, Sought, Target, Wanted, Wants};
 
+/// Where an import's status lists who exports.
+const CLUSTERS: &str = "/status/clusters";
+
 /// One request to the API server, and what is told about it once it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Write {
@@ -42,6 +45,15 @@ pub enum Action {
     },
     /// Server-side apply of its status.
     ApplyStatus(Value),
+    /// Puts a list of its status back as it should be: an apply leaves what others have put into it.
+    PutStatus {
+        /// Its `resourceVersion`.
+        version: String,
+        /// JSON pointer.
+        path: &'static str,
+        /// The list.
+        value: Value,
+    },
 }
 
 /// Something that people want to know of an object: becomes a Kubernetes Event.
@@ -66,7 +78,7 @@ impl Action {
             (Self::Apply(_), Kind::EndpointSlice) => 3,
             (Self::Apply(_), _) => 2,
             (Self::Remove { .. }, _) => 4,
-            (Self::ApplyStatus(_), _) => 5,
+            (Self::ApplyStatus(_) | Self::PutStatus { .. }, _) => 5,
         }
     }
 }
@@ -151,9 +163,37 @@ fn write(sight: &Sight, target: &Target, wanted: &Wanted, now: Timestamp, into: 
         into.push(done(Action::Remove { version, paths }, Vec::new()));
         return;
     }
+    if let Some(value) = strangers(wanted, seen) {
+        let (version, path) = (seen.version.clone(), CLUSTERS);
+        let action = Action::PutStatus {
+            version,
+            path,
+            value,
+        };
+        into.push(done(action, Vec::new()));
+        return;
+    }
     if let Some((status, tidings)) = status(wanted, seen, now) {
         into.push(done(Action::ApplyStatus(status), tidings));
     }
+}
+
+/// The list of clusters as it should be, if somebody else has put one into it.
+fn strangers(wanted: &Wanted, seen: &Seen) -> Option<Value> {
+    let listed = wanted.status.as_ref()?.get("clusters")?;
+    let there = seen.value.pointer(CLUSTERS)?.as_array()?;
+    let id = |item: &Value| {
+        item.get("cluster")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let ours = |item: &Value| {
+        let wanted = listed.as_array().into_iter().flatten();
+        let path = format!("{CLUSTERS}/cluster={}/", id(item).unwrap_or_default());
+        let mut owned = seen.owned.1.iter();
+        wanted.map(id).any(|wanted| wanted == id(item)) || owned.any(|o| o.starts_with(&path))
+    };
+    (!there.iter().all(ours)).then(|| listed.clone())
 }
 
 /// Whether an apply without it would take it away.

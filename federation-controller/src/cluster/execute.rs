@@ -97,19 +97,19 @@ impl Writer {
                     .await?
             }
             Action::Remove { version, paths } => {
-                let test =
-                    json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
-                let removals = paths
-                    .iter()
-                    .map(|path| json!({"op": "remove", "path": path}));
-                let all: Vec<Value> = std::iter::once(test).chain(removals).collect();
-                let patch = serde_json::from_value(all.into()).map_err(kube::Error::SerdeError)?;
-                let params = PatchParams {
-                    field_manager: Some(MANAGER.to_owned()),
-                    ..PatchParams::default()
-                };
-                api.patch(&target.name, &params, &Patch::Json::<()>(patch))
-                    .await?
+                let removals = paths.iter();
+                let removals = removals.map(|path| json!({"op": "remove", "path": path}));
+                let patch = patch(version, removals)?;
+                api.patch(&target.name, &ours(), &patch).await?
+            }
+            Action::PutStatus {
+                version,
+                path,
+                value,
+            } => {
+                let put = json!({"op": "replace", "path": path, "value": value});
+                let patch = patch(version, std::iter::once(put))?;
+                api.patch_status(&target.name, &ours(), &patch).await?
             }
             Action::Delete { uid, version } => {
                 let only = DeleteParams::default().preconditions(Preconditions {
@@ -152,6 +152,21 @@ impl Writer {
         if let Err(error) = in_time(REQUEST, self.events.publish(&event, &about)).await {
             tracing::debug!(%target, "no event: {}", causes(&error));
         }
+    }
+}
+
+/// Of an object of this version only.
+fn patch(version: &str, operations: impl Iterator<Item = Value>) -> Result<Patch<()>, kube::Error> {
+    let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": version});
+    let all: Vec<Value> = std::iter::once(test).chain(operations).collect();
+    let patch = serde_json::from_value(all.into()).map_err(kube::Error::SerdeError)?;
+    Ok(Patch::Json(patch))
+}
+
+fn ours() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 

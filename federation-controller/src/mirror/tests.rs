@@ -131,6 +131,7 @@ fn told(writes: &[Write]) -> String {
             },
             Action::Delete { .. } => "delete".to_owned(),
             Action::Remove { .. } => "remove".to_owned(),
+            Action::PutStatus { path, .. } => format!("put {path}"),
         };
         format!("{} {what}\n", write.target)
     };

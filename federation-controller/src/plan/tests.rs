@@ -71,6 +71,7 @@ fn settle(server: &mut Server, wants: &Wants, now: Timestamp) -> String {
                 Action::ApplyStatus(body) => format!("status {body}"),
                 Action::Delete { .. } => "delete".to_owned(),
                 Action::Remove { paths, .. } => format!("remove {paths:?}"),
+                Action::PutStatus { path, value, .. } => format!("put {path} {value}"),
             };
             writeln!(text, "{round} {} {body}", write.target).unwrap();
             for t in &write.tidings {
@@ -188,6 +189,18 @@ fn edited_by_hand() {
     );
     let spec = &server.get(&import()).unwrap()["spec"];
     assert_eq!(*spec, json!({"type": "ClusterSetIP", "ips": ["241.0.0.1"]}));
+}
+
+/// An apply leaves items that others own.
+#[test]
+fn a_stranger_among_the_exporters() {
+    let mut server = settled();
+    let stranger = json!({"status": {"clusters": [{"cluster": "nobody"}]}});
+    server.apply(&import(), "kubectl", &stranger, true);
+    check(&mut server, &wants(), expect![[r#"
+        1 ServiceImport shop/cart put /status/clusters [{"cluster":"west"}]
+    "#]]);
+    check(&mut server, &wants(), expect![[""]]);
 }
 
 #[test]

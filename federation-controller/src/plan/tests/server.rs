@@ -46,6 +46,20 @@ impl Server {
                 }
                 self.apply(&write.target, MANAGER, body, true);
             }
+            Action::PutStatus {
+                version,
+                path,
+                value,
+            } => {
+                let object = self.objects.get_mut(&write.target).ok_or("not found")?;
+                if object.version.to_string() != *version {
+                    return Err("conflict".into());
+                }
+                *object.value.pointer_mut(path).ok_or("no such path")? = value.clone();
+                for owned in object.owners.values_mut() {
+                    owned.retain(|o| !o.starts_with(&format!("{path}/")));
+                }
+            }
             Action::Delete { uid, version } => {
                 let object = self.objects.get(&write.target).ok_or("not found")?;
                 if object.uid.to_string() != *uid || object.version.to_string() != *version {
