@@ -119,14 +119,17 @@ fn traces(scene: &Scene<'_>, node: &str) -> BTreeMap<&'static str, Vec<String>> 
     all
 }
 
-/// Our names, and the addresses that the chart sets aside for us.
+/// Our names, the routing table of agents, and the addresses that the chart sets aside for us.
 fn is_ours(line: &str) -> bool {
     let address = |word: &str| {
         let first = word.split(['.', '/']).next().unwrap_or_default();
         word.matches('.').count() == 3
             && first.parse::<u8>().is_ok_and(|n| (241..=251).contains(&n))
     };
-    line.contains("causeway") || line.contains("cway") || line.split_whitespace().any(address)
+    ["causeway", "cway", "lookup 7472"]
+        .iter()
+        .any(|name| line.contains(name))
+        || line.split_whitespace().any(address)
 }
 
 /// None of it is on any node; kube-proxy may need a moment for its part.
