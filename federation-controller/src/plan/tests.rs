@@ -197,9 +197,13 @@ fn a_stranger_among_the_exporters() {
     let mut server = settled();
     let stranger = json!({"status": {"clusters": [{"cluster": "nobody"}]}});
     server.apply(&import(), "kubectl", &stranger, true);
-    check(&mut server, &wants(), expect![[r#"
+    check(
+        &mut server,
+        &wants(),
+        expect![[r#"
         1 ServiceImport shop/cart put /status/clusters [{"cluster":"west"}]
-    "#]]);
+    "#]],
+    );
     check(&mut server, &wants(), expect![[""]]);
 }
 
