@@ -117,7 +117,7 @@ pub fn uninstall(stage: &Stage, side: Side) -> anyhow::Result<()> {
 /// Takes an installation away with all that it knew, here and on nodes.
 pub fn forget(stage: &Stage, side: Side) -> anyhow::Result<()> {
     let chart = stage.chart.to_string_lossy().into_owned();
-    let args = ["upgrade", RELEASE, &chart, "--reuse-values"];
+    let args = ["upgrade", RELEASE, &chart, "--reset-then-reuse-values"];
     let more = [
         "--set",
         "uninstall.deleteState=true",
