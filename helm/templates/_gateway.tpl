@@ -26,6 +26,9 @@ listen:
   local: '0.0.0.0:7444'
   socket: /run/causeway/gateway.sock
   dns: ['${NODE_IP}:7453']
+  {{- if .root.Values.metrics.enabled }}
+  metrics: '0.0.0.0:{{ .root.Values.metrics.port }}'
+  {{- end }}
 advertise:
   session: '{{ .node.address | default "${NODE_IP}" }}:{{ $port }}'
   local: '${NODE_IP}:7444'
@@ -98,6 +101,9 @@ spec:
             - {name: local, containerPort: 7444, protocol: TCP}
             - {name: dns, containerPort: 7453, protocol: UDP}
             - {name: dns-tcp, containerPort: 7453, protocol: TCP}
+            {{- if .root.Values.metrics.enabled }}
+            - {name: metrics, containerPort: {{ .root.Values.metrics.port }}, protocol: TCP}
+            {{- end }}
           {{- include "causeway.probes" (dict "component" "gateway") | nindent 10 }}
           resources: {{ toJson $values.resources }}
           # The files below the node's directory are root's; nothing that needs a capability is done.

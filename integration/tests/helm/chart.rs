@@ -11,7 +11,15 @@ use serde_json::Value;
 const KUBERNETES: &str = "1.34.0";
 pub const NAMESPACE: &str = "causeway-system";
 /// Files below `values/`, by name; the first is what the others are compared with.
-pub const VALUES: [&str; 4] = ["default", "node-port", "load-balancers", "bare"];
+pub const VALUES: [&str; 5] = [
+    "default",
+    "node-port",
+    "load-balancers",
+    "bare",
+    "monitored",
+];
+/// A kind that the cluster has with the last of them.
+const OPERATOR: &str = "monitoring.coreos.com/v1";
 
 /// Where helm is, or None after having said that it is nowhere.
 ///
@@ -61,7 +69,7 @@ pub fn run(helm: &Path, args: &[&str], values: &Path) -> Output {
 
 /// The chart's text with these values.
 pub fn rendered(helm: &Path, values: &Path) -> Result<String, String> {
-    let args = [
+    let mut args = vec![
         "template",
         "causeway",
         "helm",
@@ -70,6 +78,9 @@ pub fn rendered(helm: &Path, values: &Path) -> Result<String, String> {
         "--kube-version",
         KUBERNETES,
     ];
+    if values.file_stem().is_some_and(|name| name == "monitored") {
+        args.extend(["--api-versions", OPERATOR]);
+    }
     let output = run(helm, &args, values);
     if output.status.success() {
         Ok(String::from_utf8(output.stdout).unwrap())

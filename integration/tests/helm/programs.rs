@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use causeway_controller::config::OnKubernetes;
 use causeway_controller::crd::ClusterConfiguration;
 use causeway_controller::hook::Hook;
+use causeway_gateway::config::Config;
 use clap::{Command, Subcommand};
 use serde_json::Value;
 
@@ -17,7 +19,7 @@ fn configurations_are_taken() {
         let gateways = &objects["ConfigMap causeway-system/causeway-gateway"].value["data"];
         for key in gateways.as_object().unwrap().keys() {
             let text = file(&objects, "causeway-gateway", key);
-            let config = causeway_gateway::config::Config::parse(Path::new(key), &text, |_| None);
+            let config = Config::parse(Path::new(key), &text, |_| None);
             config.unwrap_or_else(|error| panic!("{values}: {error}\n{text}"));
         }
         let text = file(&objects, "causeway-agent", "agent.yaml");
@@ -25,8 +27,42 @@ fn configurations_are_taken() {
         let config = config.unwrap_or_else(|error| panic!("{values}: {error}\n{text}"));
         assert_eq!(config.contradiction(), None);
         let text = file(&objects, "causeway-controller", "controller.yaml");
-        let config = causeway_controller::config::Config::parse("controller.yaml", &text);
+        let config = OnKubernetes::parse("controller.yaml", &text, |_| None);
         config.unwrap_or_else(|error| panic!("{values}: {error}\n{text}"));
+    }
+}
+
+/// One port in the gateway's configuration, in its pod and in the Service that Prometheus goes by; or none anywhere.
+#[test]
+fn metrics_are_shown_where_they_are_read() {
+    let Some(helm) = helm() else { return };
+    for values in VALUES {
+        let objects = objects(&helm, values);
+        let named = |list: &Value| {
+            let ports = list.as_array().cloned().unwrap_or_default();
+            ports.into_iter().find(|port| port["name"] == "metrics")
+        };
+        let service = objects.get("Service causeway-system/causeway-metrics");
+        let read = service
+            .and_then(|service| named(&service.value["spec"]["ports"]))
+            .and_then(|port| port["targetPort"].as_u64());
+        let sets = objects.values().filter(|object| {
+            object.at("/kind") == "DaemonSet" && object.at("/metadata/name") != "causeway-agent"
+        });
+        for set in sets {
+            let ports = &set.pod().unwrap()["containers"][0]["ports"];
+            let open = named(ports).and_then(|port| port["containerPort"].as_u64());
+            assert_eq!(open, read, "{values}: {}", set.name());
+        }
+        let gateways = &objects["ConfigMap causeway-system/causeway-gateway"].value["data"];
+        for key in gateways.as_object().unwrap().keys() {
+            let text = file(&objects, "causeway-gateway", key);
+            let config = Config::parse(Path::new(key), &text, |_| None).unwrap();
+            let shown = config.listen.metrics.map(|at| u64::from(at.port()));
+            assert_eq!(shown, read, "{values}: {key}");
+        }
+        let monitored = objects.contains_key("ServiceMonitor causeway-system/causeway");
+        assert_eq!(monitored, values == "monitored", "{values}");
     }
 }
 
