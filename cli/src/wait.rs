@@ -58,7 +58,7 @@ impl Waited {
             }
             (None, Some(error)) => error.clone(),
             (None, None) => format!(
-                "can either side's gateways reach the other's address and port, over UDP or else TCP? `causeway peers` on both sides says more; the trust in {peer} stays, and it connects once it can"
+                "can either side's gateways reach the other's address and port, over UDP? `causeway peers` on both sides says more; the trust in {peer} stays, and it connects once it can"
             ),
         }
     }
