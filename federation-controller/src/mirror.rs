@@ -145,6 +145,8 @@ pub struct Mirror {
     joining: BTreeMap<ClusterId, Joining>,
     /// Why there may be no View, or an old one.
     trouble: Option<String>,
+    /// What the API server refuses to have written.
+    unwritten: Vec<Problem>,
     dirty: BTreeSet<Group>,
 }
 

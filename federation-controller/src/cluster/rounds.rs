@@ -19,7 +19,7 @@ use crate::crd::ClusterPeerSpec;
 use crate::mirror::{Change, Mirror, Source};
 use crate::peer::Statuses;
 use crate::plan::Write;
-use crate::want::Group;
+use crate::want::{Group, Target};
 
 /// What comes together is taken in together.
 const TOGETHER: usize = 4096;
@@ -59,6 +59,8 @@ pub struct Rounds {
     trouble: Trouble,
     /// Groups that are looked at again, and when on the monotonic clock.
     later: BTreeMap<Group, u64>,
+    /// What could not be written, and why.
+    unwritten: BTreeMap<Target, String>,
 }
 
 impl Rounds {
@@ -80,6 +82,7 @@ impl Rounds {
             out,
             trouble: troubles.of("writes"),
             later: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
         }
     }
 
@@ -164,6 +167,11 @@ impl Rounds {
         }
         let (writes, more) = self.mirror.plan(self.clock.wall());
         self.write(writes).await;
+        // What nobody tries again is not wanted any more.
+        let (mirror, later) = (&self.mirror, &self.later);
+        self.unwritten
+            .retain(|target, _| later.contains_key(&mirror.group(target)));
+        self.mirror.take_unwritten(&self.unwritten);
         more
     }
 
@@ -213,6 +221,7 @@ impl Rounds {
             Outcome::Done(seen) => {
                 tracing::debug!(%target, "written");
                 self.trouble.over();
+                self.unwritten.remove(target);
                 self.mirror.wrote(target, seen);
             }
             Outcome::Overtaken => {
@@ -221,6 +230,7 @@ impl Rounds {
             }
             Outcome::Failed(why, pause) => {
                 self.trouble.is(format!("{target}: {why}"));
+                self.unwritten.insert(target.clone(), why);
                 let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 self.later.insert(group, now.saturating_add(pause));
             }

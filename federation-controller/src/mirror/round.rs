@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    ClusterId, Condition, ConditionStatus, Import, Namespace, ServiceName, Timestamp, View,
+    ClusterId, Condition, ConditionStatus, Import, Namespace, Problem, ProblemKind, ServiceName,
+    Timestamp, View,
 };
 
 use super::Mirror;
@@ -116,6 +117,28 @@ impl Mirror {
             None => self.joining.remove(id),
         };
         self.dirty.insert(Group::Peer(id.as_str().to_owned()));
+    }
+
+    /// What cannot be written, and why: one object of each kind stands for the others, so that a thousand that fail
+    /// alike are one problem.
+    pub fn take_unwritten(&mut self, unwritten: &BTreeMap<Target, String>) {
+        let mut kinds = BTreeMap::new();
+        for (target, why) in unwritten {
+            // Said in what cannot be written itself, it would change at every try.
+            if target.kind != Kind::ClusterConfiguration {
+                kinds.entry(target.kind).or_insert((target, why));
+            }
+        }
+        let problems = kinds.into_values().map(|(target, why)| Problem {
+            kind: ProblemKind::NotWritten,
+            subject: target.to_string(),
+            message: format!("{why}; it stays as it was, and is tried again"),
+        });
+        let problems: Vec<_> = problems.collect();
+        if self.unwritten != problems {
+            self.unwritten = problems;
+            self.dirty.insert(Group::Configuration);
+        }
     }
 
     /// Why nothing is heard of the gateways; `None`: something is.
@@ -289,6 +312,7 @@ impl Mirror {
                 let told = self.view.iter().flat_map(|view| &view.problems);
                 let mut problems: Vec<_> = published.chain(told).cloned().collect();
                 problems.extend(self.contradictions());
+                problems.extend(self.unwritten.iter().cloned());
                 problems.sort();
                 problems.dedup();
                 let (target, wanted) = member::problems(CONFIGURATION, &problems);
@@ -344,7 +368,7 @@ impl Mirror {
         }
     }
 
-    fn contradictions(&self) -> Vec<causeway_proto::model::Problem> {
+    fn contradictions(&self) -> Vec<Problem> {
         let Some(spec) = &self.configuration else {
             return Vec::new();
         };

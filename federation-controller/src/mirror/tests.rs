@@ -264,6 +264,51 @@ fn why_no_gateway_has_it_is_told() {
     assert_eq!(message, "No gateway has taken it yet: no gateway leads.");
 }
 
+#[test]
+fn what_is_not_written_is_a_problem_of_the_configuration() {
+    let mut mirror = full();
+    mirror.publication(0).unwrap();
+    mirror.plan(NOW);
+    let of = |kind, name| Target::new(kind, "shop", name);
+    let unwritten = |targets: &[Target]| -> BTreeMap<Target, String> {
+        let why = || "cannot patch resource \"serviceimports\"".to_owned();
+        targets.iter().map(|t| (t.clone(), why())).collect()
+    };
+    let own = Target::of_cluster(Kind::ClusterConfiguration, CONFIGURATION);
+    mirror.take_unwritten(&unwritten(std::slice::from_ref(&own)));
+    assert_eq!(mirror.plan(NOW).0, []);
+    let (cart, door) = (Kind::ServiceImport, Kind::EndpointSlice);
+    let all = [of(cart, "b"), of(cart, "a"), of(door, "c"), own];
+    mirror.take_unwritten(&unwritten(&all));
+    let (writes, _) = mirror.plan(NOW);
+    let [
+        Write {
+            action: Action::ApplyStatus(status),
+            ..
+        },
+    ] = &writes[..]
+    else {
+        panic!("{writes:?}")
+    };
+    let problems = status["status"]["problems"].as_array().unwrap();
+    let subjects: Vec<_> = problems.iter().map(|p| &p["subject"]).collect();
+    assert_eq!(subjects, ["EndpointSlice shop/c", "ServiceImport shop/a"]);
+    assert_eq!(problems[1]["kind"], "NotWritten");
+    assert_eq!(
+        problems[1]["message"],
+        "cannot patch resource \"serviceimports\"; it stays as it was, and is tried again"
+    );
+    let metadata = json!({"name": CONFIGURATION, "uid": "9", "resourceVersion": "9"});
+    let object = json!({"metadata": metadata, "status": {"problems": problems}});
+    let (target, seen) = Seen::of(Kind::ClusterConfiguration, object).unwrap();
+    mirror.wrote(&target, Some(seen));
+    mirror.take_unwritten(&BTreeMap::new());
+    let (writes, _) = mirror.plan(NOW);
+    assert_eq!(writes.len(), 1, "{writes:?}");
+    let text = format!("{writes:?}");
+    assert!(!text.contains("NotWritten"), "{text}");
+}
+
 fn import(version: u64, uid: &str, ips: Value) -> Item {
     let object = json!({
         "metadata": {

@@ -147,7 +147,8 @@ impl Bed {
         self.kubectl(cluster).apply(&objects.join("\n---\n"))
     }
 
-    /// Takes all that a cluster ever knew away; its nodes run on and join what comes up empty.
+    /// Takes all that a cluster ever knew away; its nodes run on and join what comes up empty. A kubelet registers its
+    /// node once, so it is started anew, as whoever lost an etcd would.
     pub fn lose_etcd(&self, cluster: &str) -> anyhow::Result<()> {
         let cluster = self.cluster(cluster)?;
         let control = self.control(cluster);
@@ -155,7 +156,11 @@ impl Bed {
         control.forget()?;
         control.start()?;
         control.wait(&self.kubectl(cluster))?;
-        self.found(cluster)
+        self.found(cluster)?;
+        for worker in self.workers_of(cluster.name) {
+            Node::new(directory(), worker, &self.shape, &self.tools)?.register_anew()?;
+        }
+        Ok(())
     }
 
     /// Takes everything away that a pair of clusters made, whether it runs, failed or was killed.

@@ -162,15 +162,26 @@ impl<'a> Node<'a> {
 
     /// Starts kubelet and kube-proxy, whose Node object is there.
     pub fn join(&self) -> anyhow::Result<()> {
-        let kube = self.tools.kube();
-        let kubelet = config::kubelet_arguments(
+        self.start_kubelet()?;
+        let config = self.file("proxy.json");
+        let proxy = ["kube-proxy", "--config", &config, "--v", "1"];
+        self.host
+            .start_unit("kube-proxy", &self.tools.kube(), &proxy)
+    }
+
+    /// Has a new kubelet say what this node is.
+    pub fn register_anew(&self) -> anyhow::Result<()> {
+        self.host.stop_unit("kubelet")?;
+        self.start_kubelet()
+    }
+
+    fn start_kubelet(&self) -> anyhow::Result<()> {
+        let arguments = config::kubelet_arguments(
             self.worker,
             &self.file("kubelet.json"),
             &self.file("kubelet.kubeconfig"),
         );
-        self.host.start_unit("kubelet", &kube, &kubelet)?;
-        let config = self.file("proxy.json");
-        let proxy = ["kube-proxy", "--config", &config, "--v", "1"];
-        self.host.start_unit("kube-proxy", &kube, &proxy)
+        self.host
+            .start_unit("kubelet", &self.tools.kube(), &arguments)
     }
 }

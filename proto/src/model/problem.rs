@@ -30,6 +30,8 @@ pub enum ProblemKind {
     LimitReached,
     /// A peer said what it may not say.
     PeerFault,
+    /// An object that the API server refuses to take.
+    NotWritten,
     /// The two sides' configuration does not agree.
     PeerDisagrees,
     /// An address outside the prefixes that should hold it.

@@ -306,6 +306,7 @@ codes! {
         BadManifest = BadManifest, BadObject = BadObject, PoolFull = PoolFull,
         LimitReached = LimitReached, PeerFault = PeerFault, PeerDisagrees = PeerDisagrees,
         OutsidePrefix = OutsidePrefix, ClockJumped = ClockJumped, Frozen = Frozen,
+        NotWritten = NotWritten,
     }
     ConflictField = pb::ConflictField {
         Port = Port, Type = Type, SessionAffinity = SessionAffinity,

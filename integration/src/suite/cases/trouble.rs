@@ -235,9 +235,18 @@ fn two_controllers(scene: &Scene<'_>) -> anyhow::Result<()> {
     let pod = pod.with_context(|| format!("no pod {first_one}"))?;
     let node = &pod.spec.node_name;
     let signal = |name: &str| {
-        // The name of a process is cut off after fifteen characters.
-        let args = ["pkill", name, "-x", "causeway-contro"];
-        scene.stage.ground.on_node(node, &args).map(|_| ())
+        // Nodes may share their processes' numbers, and a node may run both controllers: only this pod's is meant. The
+        // name of a process is cut off after fifteen characters.
+        let script = format!(
+            "for p in $(pgrep -x causeway-contro); do grep -qz '^POD_NAME={first_one}$' /proc/$p/environ \
+             && kill {name} $p && echo $p; done"
+        );
+        let told = scene.stage.ground.on_node(node, &["sh", "-c", &script])?;
+        anyhow::ensure!(
+            !told.trim().is_empty(),
+            "{first_one}: no process of it on {node}"
+        );
+        Ok(())
     };
     scene.step(format_args!("{first_one} on {node} is stopped where it is"));
     signal("-STOP")?;
