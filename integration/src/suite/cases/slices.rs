@@ -99,7 +99,7 @@ fn one_per_cluster(scene: &Scene<'_>) -> anyhow::Result<()> {
         }
         let import: Import = place.import("an address", |i| !i.spec.ips.is_empty())?;
         let ours = first(&import.spec.ips, "address")?;
-        let same = addresses.iter().all(|address| *address == ours);
+        let same = addresses.iter().all(|address| *address == *ours);
         expect::now("slices hold the import's address", true, same)?;
     }
     scene.west().unexport()?;
