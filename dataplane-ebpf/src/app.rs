@@ -111,14 +111,14 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
         None => None,
     };
     let ports = Ports::open().context("the agent needs CAP_NET_ADMIN")?;
+    let host = Host::open().context("the agent needs CAP_NET_ADMIN")?;
     if !start.breaks.routes {
-        let held_back = ports.host().hold_back(&config.pools).await;
+        let held_back = host.hold_back(&config.pools).await;
         held_back.context("routes that keep the pools off the underlay")?;
     }
     let kernel = Kernel::load(&start.object, &config.pin_dir).with_context(|| hint(&config))?;
     let image = kernel.image().context("maps left by an earlier start")?;
     tracing::info!(node = %start.config.node, frontends = image.frontends.len(), "programs loaded");
-    let host = ports.host();
     let (tell_ports, mut seen) = watch::channel(None);
     tokio::spawn(ports.follow(wanted(&config), tell_ports));
     let (tell_views, mut views) = watch::channel(None);

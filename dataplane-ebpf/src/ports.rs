@@ -70,9 +70,9 @@ pub struct Seen {
     pub ports: BTreeMap<u32, PortFacts>,
     /// The uplink.
     pub uplink: Result<Uplink, NoUplink>,
-    /// The tunnel device's index.
+    /// The index of the tunnel device, if packets pass it.
     pub tunnel: Option<u32>,
-    /// The index of the port of the node's own processes.
+    /// The index of the port of the node's own processes, if packets pass it.
     pub host: Option<u32>,
 }
 
@@ -115,12 +115,6 @@ impl Ports {
         })
     }
 
-    /// For use beside [`Ports::follow`].
-    #[must_use]
-    pub fn host(&self) -> Host {
-        Host(self.handle.clone())
-    }
-
     /// Looks once.
     ///
     /// # Errors
@@ -150,7 +144,10 @@ impl Ports {
             let host_mac = bridge.unwrap_or(link.mac);
             self.learn(link, inside.get(&link.index).cloned(), host_mac);
         }
-        let by_name = |name: &str| links.iter().find(|l| l.name == name).map(|l| l.index);
+        let by_name = |name: &str| {
+            let found = links.iter().find(|l| l.name == name).map(|l| l.index);
+            found.filter(|index| link::passes(&links, *index))
+        };
         Ok(Seen {
             ports: self
                 .known

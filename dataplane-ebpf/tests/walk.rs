@@ -67,6 +67,7 @@ fn packets_walk() {
     walk_own_cluster(&lab);
     walk_headless(&lab);
     walk_node_processes(&lab);
+    walk_devices(&lab);
     walk_host_network(&lab);
     walk_stray(&mut lab);
     walk_hostile(&lab);
@@ -304,6 +305,22 @@ fn walk_node_processes(lab: &Lab) {
     let answer = ask(lab, "e1", Ipv4Addr::new(242, 5, 2, 7), 8080);
     let (name, _) = answer.unwrap_or_else(|e| panic!("{e}\n{}", lab.explain()));
     assert_eq!(name, "b2");
+}
+
+/// Devices of ours that somebody set down or deleted come back.
+fn walk_devices(lab: &Lab) {
+    for harm in [
+        "link set cway0 down",
+        "link delete cway0",
+        "link set cway-host down",
+        "link delete cway-host",
+    ] {
+        lab.ip("e1", harm);
+        let until = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = ask(lab, "e1", EAST_VIP, 80) {
+            assert!(Instant::now() < until, "{harm}: {error}\n{}", lab.explain());
+        }
+    }
 }
 
 /// What is behind no port of ours has no way to the clusterset, not even under the node's own address.

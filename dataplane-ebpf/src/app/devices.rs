@@ -19,19 +19,19 @@ pub(super) struct Own {
 pub(super) struct Failed;
 
 impl Agent {
-    /// What somebody took away is made again. A look may be older than what was made, so the kernel is asked.
+    /// What somebody took away or set down is made again. A look may be older than what was made, so the kernel is asked.
     pub(super) async fn miss_devices(&mut self) {
         let seen = |find: fn(&Seen) -> Option<u32>| self.seen.as_ref().and_then(find);
         let (tunnel, port) = (seen(|s| s.tunnel), seen(|s| s.host));
         if let Some((index, _)) = self.tunnel
             && tunnel != Some(index)
-            && !self.host.has(index).await
+            && !self.host.passes(index).await
         {
             self.tunnel = None;
         }
         if let Some(own) = &self.own
             && port != Some(own.facts.ifindex)
-            && !self.host.has(own.facts.ifindex).await
+            && !self.host.passes(own.facts.ifindex).await
         {
             self.own = None;
         }

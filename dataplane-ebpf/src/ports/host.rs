@@ -45,7 +45,7 @@ const LAST_METRIC: u32 = u32::MAX;
 
 /// Adds to this namespace, and takes away.
 #[derive(Debug, Clone)]
-pub struct Host(pub(super) Handle);
+pub struct Host(Handle);
 
 /// What of ours was found.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ fn refused(what: &'static str) -> impl Fn(Error) -> PortError {
 }
 
 impl Host {
-    /// A connection of its own.
+    /// A connection of its own: one socket does one dump at a time, and the kernel refuses a second.
     ///
     /// # Errors
     /// When there is no socket.
@@ -125,39 +125,31 @@ impl Host {
         Ok(links.into_iter().find(|l| l.name == name))
     }
 
-    /// Whether there is a device of this index.
-    pub async fn has(&self, index: u32) -> bool {
+    /// Whether packets pass the device of this index.
+    pub async fn passes(&self, index: u32) -> bool {
         let links = link::all(&self.0).await.unwrap_or_default();
-        links.iter().any(|l| l.index == index)
+        link::passes(&links, index)
     }
 
-    /// Makes the tunnel device if it is not there with this port, and gives its index.
+    /// Makes the tunnel device if it is not there with this port, sets it up, and gives its index.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub async fn tunnel(&self, port: u16) -> Result<u32, PortError> {
         let handle = &self.0;
         let refused = refused("tunnel device");
-        match self.find(TUNNEL).await.map_err(&refused)? {
-            Some(link) if link.vxlan_port == Some(port) => return Ok(link.index),
-            Some(link) => {
-                let deleted = handle.link().del(link.index).execute().await;
-                deleted.map_err(&refused)?;
-            }
-            None => {}
+        let mut found = self.find(TUNNEL).await.map_err(&refused)?;
+        if let Some(other) = found.take_if(|link| link.vxlan_port != Some(port)) {
+            let deleted = handle.link().del(other.index).execute().await;
+            deleted.map_err(&refused)?;
         }
-        let device: LinkMessage = LinkVxlan::new(TUNNEL, 0)
-            .append_info_data(InfoVxlan::CollectMetadata(true))
-            .append_info_data(InfoVxlan::Gbp)
-            .append_info_data(InfoVxlan::Learning(false))
-            .append_info_data(InfoVxlan::UDPCsum(false))
-            .port(port)
-            .mtu(TUNNEL_MTU)
-            .build();
-        let made = handle.link().add(device).execute().await;
-        made.map_err(&refused)?;
-        let link = self.find(TUNNEL).await.map_err(&refused)?;
-        let link = link.ok_or(PortError::Missing(TUNNEL))?;
+        if found.is_none() {
+            let made = handle.link().add(tunnel_device(port)).execute().await;
+            made.map_err(&refused)?;
+            found = self.find(TUNNEL).await.map_err(&refused)?;
+        }
+        let link = found.ok_or(PortError::Missing(TUNNEL))?;
+        // Also one that was there: whoever made it may have been ended before this.
         let up = LinkUnspec::new_with_index(link.index).up().build();
         handle.link().set(up).execute().await.map_err(&refused)?;
         Ok(link.index)
@@ -330,6 +322,17 @@ impl Host {
             done => done.map_err(refused("removal")),
         }
     }
+}
+
+fn tunnel_device(port: u16) -> LinkMessage {
+    LinkVxlan::new(TUNNEL, 0)
+        .append_info_data(InfoVxlan::CollectMetadata(true))
+        .append_info_data(InfoVxlan::Gbp)
+        .append_info_data(InfoVxlan::Learning(false))
+        .append_info_data(InfoVxlan::UDPCsum(false))
+        .port(port)
+        .mtu(TUNNEL_MTU)
+        .build()
 }
 
 fn is_absent(code: i32) -> bool {

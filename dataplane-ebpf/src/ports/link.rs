@@ -36,6 +36,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is `lo`.
     pub loopback: bool,
+    /// Whether it was set up, not whether it has a carrier.
+    pub up: bool,
     /// UDP port of a collect-metadata VXLAN-GBP device.
     pub vxlan_port: Option<u16>,
 }
@@ -66,6 +68,17 @@ pub async fn defaults(handle: &Handle) -> Result<Vec<Default4>, Error> {
     Ok(routes.iter().flat_map(default_of).collect())
 }
 
+/// Whether packets pass this device: it is up, and its other end too, if that is here.
+#[must_use]
+pub fn passes(links: &[Link], index: u32) -> bool {
+    let find = |index: u32| links.iter().find(|l| l.index == index);
+    let passes = |link: &Link| {
+        let here = link.peer.filter(|_| link.namespace.is_none());
+        link.up && here.and_then(find).is_none_or(|peer| peer.up)
+    };
+    find(index).is_some_and(passes)
+}
+
 fn default_of(route: &RouteMessage) -> Vec<Default4> {
     let header = &route.header;
     let main = header.table == RouteHeader::RT_TABLE_MAIN && header.kind == RouteType::Unicast;
@@ -93,6 +106,7 @@ pub fn read(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         loopback: message.header.flags.contains(LinkFlags::Loopback),
+        up: message.header.flags.contains(LinkFlags::Up),
         ..Link::default()
     };
     for attribute in &message.attributes {
