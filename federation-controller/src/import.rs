@@ -7,8 +7,8 @@ mod slices;
 use std::collections::BTreeSet;
 
 use causeway_proto::model::{
-    Affinity, ClusterId, ConditionStatus, Import, ImportPort, InternalTrafficPolicy, IpFamily,
-    Namespace, ServiceName, View,
+    Affinity, ClusterId, ConditionStatus, Encryption, Import, ImportPort, InternalTrafficPolicy,
+    IpFamily, Namespace, ServiceName, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -84,7 +84,7 @@ pub fn wanted(known: &Known<'_>, namespace: &str, name: &str, wants: &mut Wants)
     // It is wanted after all: what is known of it is written.
     wants.left.remove(&target);
     let slices = slices::of(service, import, &target);
-    let wanted = object(known.schema, import, !slices.is_empty());
+    let wanted = object(known, import, !slices.is_empty());
     wants.objects.insert(target, wanted);
     wants.objects.extend(slices);
 }
@@ -107,7 +107,7 @@ fn is_unsure(view: &View, target: &Target, seen: &Seen) -> bool {
     })
 }
 
-fn object(schema: &Schema, import: &Import, has_slices: bool) -> Wanted {
+fn object(known: &Known<'_>, import: &Import, has_slices: bool) -> Wanted {
     let (labels, annotations, left_out) = labels::exported(import);
     let mut spec = spec(import);
     let clusters = import.shares.keys();
@@ -122,7 +122,7 @@ fn object(schema: &Schema, import: &Import, has_slices: bool) -> Wanted {
         "conditions": [],
         "endpointSliceObjects": objects,
     });
-    schema.prune(&mut spec, &mut status);
+    known.schema.prune(&mut spec, &mut status);
     let has_conditions = status.get("conditions").is_some();
     if let Value::Object(fields) = &mut status {
         fields.remove("conditions");
@@ -138,7 +138,7 @@ fn object(schema: &Schema, import: &Import, has_slices: bool) -> Wanted {
         body: Some(json!({"metadata": metadata, "spec": spec})),
         status: Some(status),
         conditions: if has_conditions {
-            vec![ready(import, &left_out)]
+            vec![ready(known.view, import, &left_out)]
         } else {
             Vec::new()
         },
@@ -219,8 +219,15 @@ fn port(port: &ImportPort) -> Value {
     fields
 }
 
+/// Whether no packet passes between this cluster and a peer, as the two sides say of encryption.
+#[must_use]
+pub fn is_barred(view: &View, peer: &ClusterId) -> bool {
+    let peer = view.peers.get(peer);
+    peer.is_some_and(|peer| peer.encryption != Encryption::Plain)
+}
+
 /// The condition `Ready` of an import.
-fn ready(import: &Import, left_out: &[String]) -> Sought {
+fn ready(view: &View, import: &Import, left_out: &[String]) -> Sought {
     let condition = |status, reason, message: String| Sought::new("Ready", status, reason, message);
     if import.stale {
         let clusters: Vec<&str> = import.shares.keys().map(ClusterId::as_str).collect();
@@ -241,6 +248,16 @@ fn ready(import: &Import, left_out: &[String]) -> Sought {
             families.join(" and ")
         );
         return condition(ConditionStatus::False, "IPFamilyNotSupported", message);
+    }
+    let mut exporters = import.shares.keys().peekable();
+    if let (Some(peer), true) = (
+        exporters.peek().copied(),
+        exporters.all(|id| is_barred(view, id)),
+    ) {
+        let message = format!(
+            "No packet passes to a cluster that exports it; the condition PacketsAllowed of ClusterPeer {peer} says why and what to do."
+        );
+        return condition(ConditionStatus::False, "PacketsNotAllowed", message);
     }
     let mut message = "It can be used from this cluster.".to_owned();
     if !left_out.is_empty() {

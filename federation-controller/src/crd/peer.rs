@@ -87,8 +87,8 @@ pub struct ClusterPeerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
     pub last_heard_time: Option<Time>,
-    /// How packets go: `Encrypted`, `Plain` (not authenticated, both sides say `off`), `Disagree` (no packet passes),
-    /// `Unavailable` (no packet passes).
+    /// How packets go: `Plain` (not authenticated, both sides say `off`), `Disagree` (no packet passes: one side says
+    /// `off`), `Unavailable` (no packet passes: both require encryption, which this version has not).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
     /// Where its pods' and nodes' prefixes appear in this cluster.
@@ -124,7 +124,7 @@ pub struct PeerSession {
     pub gateway: String,
     /// The peer's gateway.
     pub peer_gateway: String,
-    /// `QUIC`, or `TCP` where UDP is blocked.
+    /// `QUIC`.
     pub transport: String,
     /// The other end, `ADDRESS:PORT`.
     pub address: String,

@@ -47,6 +47,7 @@ async fn problems(site: &Site, through_coredns: bool) -> Result<Vec<String>, Hoo
     let mut wrong = workloads(site).await?;
     wrong.extend(leader(site).await?);
     wrong.extend(configuration(site).await?);
+    wrong.extend(listed(site).await?.iter().filter_map(barred));
     wrong.extend(dns(site, through_coredns).await?);
     Ok(wrong)
 }
@@ -163,22 +164,29 @@ fn conditions(object: &DynamicObject) -> impl Iterator<Item = (&str, &str, &str)
     })
 }
 
-/// Peers come and go, and one that is down is no fault of this cluster's: told, and no more.
-async fn peers(site: &Site) -> Result<(), HookError> {
+async fn listed(site: &Site) -> Result<Vec<DynamicObject>, HookError> {
     let version = ClusterPeer::VERSIONS.first().copied().unwrap_or_default();
     let (api, _) = site.custom::<ClusterPeer>(version);
-    let found = site
-        .insist(async || {
-            let listed = api.list(&kube::api::ListParams::default()).await;
-            listed.map_err(refused("list", ClusterPeer::PLURAL))
-        })
-        .await?;
-    for peer in found {
+    let found = api.list(&kube::api::ListParams::default()).await;
+    let found = found.map_err(refused("list", ClusterPeer::PLURAL))?;
+    Ok(found.items)
+}
+
+/// Peers come and go, and one that is down is no fault of this cluster's: told, and no more.
+async fn peers(site: &Site) -> Result<(), HookError> {
+    for peer in site.insist(async || listed(site).await).await? {
         let told = conditions(&peer).map(|(kind, status, _)| format!("{kind}={status}"));
         let told: Vec<_> = told.collect();
         tracing::info!("peer {}: {}", peer.name_any(), told.join(" "));
     }
     Ok(())
+}
+
+/// A peer with which no packet may be exchanged, whether it is up or not: what the two sides were told, and to mend.
+fn barred(peer: &DynamicObject) -> Option<String> {
+    let said = conditions(peer).find(|(kind, ..)| *kind == "PacketsAllowed");
+    said.filter(|(_, status, _)| *status == "False")
+        .map(|(_, _, why)| format!("ClusterPeer {}: {why}", peer.name_any()))
 }
 
 async fn dns(site: &Site, through_coredns: bool) -> Result<Vec<String>, HookError> {
@@ -227,5 +235,34 @@ async fn ask(server: IpAddr) -> Result<(), String> {
         Err(_) => Err(format!("no reply within {} s", REPLY.as_secs())),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(reply)) => answered(id, &reply).map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn peer(status: &str) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": {"name": "west"},
+            "status": {"conditions": [
+                {"type": "Connected", "status": "False", "message": "it is silent"},
+                {"type": "PacketsAllowed", "status": status, "message": "no packet passes: x"},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_peer_that_gets_no_packet_is_wrong_and_a_silent_one_is_not() {
+        assert_eq!(barred(&peer("True")), None);
+        assert_eq!(barred(&peer("Unknown")), None);
+        let told = barred(&peer("False"));
+        assert_eq!(
+            told.as_deref(),
+            Some("ClusterPeer west: no packet passes: x")
+        );
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use causeway_proto::model::{
-    ClusterSet, ImportEndpoint, ImportShare, Liveness, PeerNumber, Protocol, Timestamp,
+    ClusterSet, ImportEndpoint, ImportShare, Liveness, PeerNumber, PeerView, Protocol, Timestamp,
 };
 use expect_test::{Expect, expect};
 
@@ -138,6 +138,47 @@ fn check(import: Import, expected: Expect) {
         &["shop"],
         &Schema::default(),
     ));
+}
+
+fn peer(encryption: Encryption) -> PeerView {
+    PeerView {
+        number: PeerNumber::try_from(1).unwrap(),
+        our_number_there: None,
+        mappings: Vec::new(),
+        gateways: Vec::new(),
+        nodes: Vec::new(),
+        acknowledged_nodes: BTreeSet::new(),
+        encryption,
+        liveness: Liveness::Live,
+        heard: None,
+    }
+}
+
+#[test]
+fn one_that_no_packet_reaches_is_not_ready() {
+    let mut view = view();
+    let (west, south, own) = (cluster("west"), cluster("south"), cluster("east"));
+    let mut import = cart();
+    let reason = |view: &View, import: &Import| ready(view, import, &[]).reason;
+    view.peers
+        .insert(west.clone(), peer(Encryption::Unavailable));
+    assert_eq!(reason(&view, &import), "PacketsNotAllowed");
+    let told = ready(&view, &import, &[]);
+    assert_eq!(told.status, ConditionStatus::False);
+    assert_eq!(
+        told.message,
+        "No packet passes to a cluster that exports it; the condition PacketsAllowed of ClusterPeer west says why and what to do."
+    );
+    view.peers.insert(west.clone(), peer(Encryption::Disagree));
+    assert_eq!(reason(&view, &import), "PacketsNotAllowed");
+    view.peers.insert(west, peer(Encryption::Plain));
+    assert_eq!(reason(&view, &import), "Ready");
+    view.peers.insert(south.clone(), peer(Encryption::Disagree));
+    import.shares = [(south.clone(), share(2, 1, Liveness::Live))].into();
+    assert_eq!(reason(&view, &import), "PacketsNotAllowed");
+    // Who exports it here serves it here.
+    import.shares.insert(own, share(0, 1, Liveness::Live));
+    assert_eq!(reason(&view, &import), "Ready");
 }
 
 #[test]

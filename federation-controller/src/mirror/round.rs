@@ -66,7 +66,11 @@ impl Mirror {
             self.all_dirty();
             return;
         };
-        if old.sync != view.sync || old.cluster != view.cluster {
+        let barred = |view: &View| -> BTreeSet<ClusterId> {
+            let all = view.peers.keys().cloned();
+            all.filter(|id| import::is_barred(view, id)).collect()
+        };
+        if old.sync != view.sync || old.cluster != view.cluster || barred(&old) != barred(&view) {
             self.imports_dirty();
         }
         for name in old.imports.keys().chain(view.imports.keys()) {

@@ -375,7 +375,7 @@ gateways:
         let to = SocketAddr::from((address, 80));
         self.lab.pod(&CLIENT).enter(|| {
             wait::value(START, "cart to answer", || {
-                Ok(fetch::who(to, Duration::from_secs(1)).ok())
+                fetch::who(to, Duration::from_secs(1)).map(Some)
             })
         })??;
         // Each gateway of the other side and each agent programs at its own pace.
