@@ -2,6 +2,8 @@ use causeway_proto::model::{Import, ImportShare, Liveness, PeerNumber, Timestamp
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
+mod restart;
+
 use super::*;
 use crate::objects::{Object, parse};
 use crate::plan::Action;
