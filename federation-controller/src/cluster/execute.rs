@@ -196,3 +196,78 @@ fn wait(error: &kube::Error) -> Duration {
     let asked = asked.map_or(0, u64::from);
     PAUSE.max(Duration::from_secs(asked))
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::response::Status;
+    use kube::runtime::events::Reporter;
+
+    use super::*;
+    use crate::cluster::fake::{Fake, Fault};
+
+    fn writer(fake: &Fake) -> Writer {
+        let reporter = Reporter {
+            controller: MANAGER.into(),
+            instance: None,
+        };
+        let mut writer = Writer::new(fake.client(), Recorder::new(fake.client(), reporter));
+        let resource = ApiResource {
+            group: "multicluster.x-k8s.io".into(),
+            version: "v1beta1".into(),
+            api_version: "multicluster.x-k8s.io/v1beta1".into(),
+            kind: "ServiceImport".into(),
+            plural: "serviceimports".into(),
+        };
+        writer.serves(Kind::ServiceImport, resource);
+        writer
+    }
+
+    fn write() -> Write {
+        Write {
+            target: Target::new(Kind::ServiceImport, "shop", "cart"),
+            action: Action::Apply(json!({"spec": {"type": "ClusterSetIP"}})),
+            tidings: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_became_of_it() {
+        let fake = Fake::new();
+        let writer = writer(&fake);
+        let done = writer.execute(&write()).await;
+        assert!(matches!(done, Outcome::Done(Some(_))), "{done:?}");
+        for (fault, expected) in [
+            (Fault::Refused(409), None),
+            (Fault::Refused(404), None),
+            (Fault::Refused(403), Some("so the test wants it")),
+            (Fault::Refused(429), Some("so the test wants it")),
+            (Fault::Refused(500), Some("so the test wants it")),
+            (Fault::Lost, Some("connection reset")),
+        ] {
+            fake.faults(move |_| Some(fault));
+            match (writer.execute(&write()).await, expected) {
+                (Outcome::Overtaken, None) => {}
+                (Outcome::Failed(why, pause), Some(expected)) => {
+                    assert!(why.contains(expected), "{fault:?}: {why}");
+                    assert_eq!(pause, PAUSE);
+                }
+                (other, _) => panic!("{fault:?}: {other:?}"),
+            }
+        }
+        let mut other = write();
+        other.target.kind = Kind::ClusterPeer;
+        let unserved = writer.execute(&other).await;
+        assert!(matches!(unserved, Outcome::Failed(..)), "{unserved:?}");
+    }
+
+    #[test]
+    fn it_waits_as_long_as_it_is_asked_to() {
+        for (asked, expected) in [(0, PAUSE), (7, Duration::from_secs(7))] {
+            let status = json!({
+                "status": "Failure", "code": 429, "details": {"retryAfterSeconds": asked},
+            });
+            let status: Status = serde_json::from_value(status).unwrap();
+            assert_eq!(wait(&kube::Error::Api(status.boxed())), expected);
+        }
+    }
+}
