@@ -237,7 +237,11 @@ async fn settled(bed: &Bed) {
             let ready = ready.is_some_and(|all| {
                 all.len() == bed.gateways.len() && all.iter().all(|g| g["ready"] == true)
             });
-            if led(&object["status"]) && ready {
+            // A status that one now gone has written is not enough.
+            let (leader, term) = bed.lease();
+            let mut disks = bed.gateways.iter().map(|g| (&g.name, g.disk()));
+            let told = disks.any(|(name, d)| name.as_str() == leader && d.leads && d.term == term);
+            if led(&object["status"]) && ready && told {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
