@@ -68,7 +68,6 @@ pub struct Fake {
     changed: watch::Sender<u64>,
 }
 
-#[allow(dead_code, reason = "each test uses a part of it")]
 impl Fake {
     pub fn new() -> Self {
         Self {
