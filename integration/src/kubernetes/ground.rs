@@ -50,10 +50,10 @@ impl Ground for Underneath {
         Ok(self.bed().tools.test_program())
     }
 
-    fn stop_api(&self, context: &str) -> anyhow::Result<()> {
+    fn kill_api(&self, context: &str) -> anyhow::Result<()> {
         let bed = self.bed();
         let control = bed.control(bed.cluster(context)?);
-        control.host.stop_unit("kube-apiserver")
+        control.host.kill_unit("kube-apiserver")
     }
 
     fn start_api(&self, context: &str) -> anyhow::Result<()> {

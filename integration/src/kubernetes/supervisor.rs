@@ -1,12 +1,13 @@
-//! Shell: the first process of a host: it starts and ends the host's programs when told over a socket, and
-//! reaps what is left to it. When it is killed the kernel ends everything that ran on that host.
+//! Shell: the first process of a host: it starts and ends the host's programs when told over a socket, starts
+//! again what ended by itself, as a node's service manager does, and reaps what is left to it. When it is killed
+//! the kernel ends everything that ran on that host.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -22,6 +23,8 @@ use crate::lab::wait;
 const SOCKET: &str = "socket";
 /// How long a program that was asked to end may take before it is killed.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// From the end of a program that nobody told to end to its next start.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Between two looks for children while there are none.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -56,8 +59,20 @@ enum Reply {
     Failed(String),
 }
 
-/// Those that run, by name, with their process numbers on this host.
-type Running = Arc<Mutex<BTreeMap<String, i32>>>;
+/// What a host runs.
+#[derive(Debug, Default)]
+struct Programs {
+    /// Those that are to run, by name
+    wanted: BTreeMap<String, Unit>,
+    /// Process numbers on this host of those that do
+    running: BTreeMap<String, i32>,
+}
+
+type Shared = Arc<Mutex<Programs>>;
+
+fn lock(programs: &Shared) -> MutexGuard<'_, Programs> {
+    programs.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Serves until it is killed. Logs go to `log/` in the directory.
 pub fn serve(directory: &Path) -> anyhow::Result<()> {
@@ -66,25 +81,36 @@ pub fn serve(directory: &Path) -> anyhow::Result<()> {
     let _ = std::fs::remove_file(&path);
     let listener =
         UnixListener::bind(&path).with_context(|| format!("listening at {}", path.display()))?;
-    let running = Running::default();
-    let reaped = Arc::clone(&running);
-    std::thread::spawn(move || reap(&reaped));
+    let programs = Shared::default();
+    let (reaped, logs) = (Arc::clone(&programs), directory.to_owned());
+    std::thread::spawn(move || reap(&logs, &reaped));
     for stream in listener.incoming() {
-        let (stream, running) = (stream?, Arc::clone(&running));
+        let (stream, programs) = (stream?, Arc::clone(&programs));
         let directory = directory.to_owned();
-        std::thread::spawn(move || answer(&stream, &directory, &running));
+        std::thread::spawn(move || answer(&stream, &directory, &programs));
     }
     Ok(())
 }
 
-/// Waits for children for ever; what ended runs no more.
-fn reap(running: &Running) {
+/// Waits for children for ever; a program that ended runs no more, and runs again if it should.
+fn reap(directory: &Path, programs: &Shared) {
     loop {
         match waitpid(None, None) {
             Ok(status) => {
-                let ended = status.pid().map(Pid::as_raw);
-                let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
-                running.retain(|_, pid| Some(*pid) != ended);
+                let Some(pid) = status.pid().map(Pid::as_raw) else {
+                    continue;
+                };
+                let mut held = lock(programs);
+                let name = held.running.iter().find(|(_, p)| **p == pid);
+                let Some(name) = name.map(|(name, _)| name.clone()) else {
+                    continue;
+                };
+                held.running.remove(&name);
+                if held.wanted.contains_key(&name) {
+                    eprintln!("{name} ended by itself: {status:?}");
+                    let (directory, programs) = (directory.to_owned(), Arc::clone(programs));
+                    std::thread::spawn(move || again(&name, &directory, &programs));
+                }
             }
             Err(Errno::EINTR) => {}
             Err(_) => std::thread::sleep(IDLE),
@@ -92,14 +118,29 @@ fn reap(running: &Running) {
     }
 }
 
-fn answer(mut stream: &UnixStream, directory: &Path, running: &Running) {
+/// Starts it again after a while, if by then it should still run.
+fn again(name: &str, directory: &Path, programs: &Shared) {
+    std::thread::sleep(AGAIN);
+    let mut held = lock(programs);
+    let unit = held.wanted.get(name).cloned();
+    if let Some(unit) = unit.filter(|_| !held.running.contains_key(name)) {
+        match spawn(&unit, directory) {
+            Ok(pid) => {
+                held.running.insert(unit.name, pid);
+            }
+            Err(error) => eprintln!("{name} cannot be started again: {error:#}"),
+        }
+    }
+}
+
+fn answer(mut stream: &UnixStream, directory: &Path, programs: &Shared) {
     let mut line = String::new();
     if BufReader::new(stream).read_line(&mut line).is_err() {
         return;
     }
     let reply = serde_json::from_str(&line)
         .context("a request")
-        .and_then(|request| carry_out(request, directory, running))
+        .and_then(|request| carry_out(request, directory, programs))
         .map_or_else(|error| Reply::Failed(format!("{error:#}")), Reply::Running);
     if let Ok(text) = serde_json::to_string(&reply) {
         // Who asked and left does not need to know.
@@ -107,23 +148,29 @@ fn answer(mut stream: &UnixStream, directory: &Path, running: &Running) {
     }
 }
 
-fn carry_out(request: Request, directory: &Path, running: &Running) -> anyhow::Result<Vec<String>> {
+fn carry_out(request: Request, directory: &Path, programs: &Shared) -> anyhow::Result<Vec<String>> {
     match request {
-        Request::Start(unit) => start(&unit, directory, running)?,
-        Request::Stop(name) => end(&name, Signal::SIGTERM, running)?,
-        Request::Kill(name) => end(&name, Signal::SIGKILL, running)?,
+        Request::Start(unit) => start(unit, directory, programs)?,
+        Request::Stop(name) => end(&name, Signal::SIGTERM, programs)?,
+        Request::Kill(name) => end(&name, Signal::SIGKILL, programs)?,
         Request::List => {}
     }
-    let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(running.keys().cloned().collect())
+    Ok(lock(programs).running.keys().cloned().collect())
 }
 
-fn start(unit: &Unit, directory: &Path, running: &Running) -> anyhow::Result<()> {
+fn start(unit: Unit, directory: &Path, programs: &Shared) -> anyhow::Result<()> {
     // Held until it is listed, so that one that ends at once is not listed after it was reaped.
-    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
-    if running.contains_key(&unit.name) {
-        return Ok(());
+    let mut held = lock(programs);
+    if !held.running.contains_key(&unit.name) {
+        held.running
+            .insert(unit.name.clone(), spawn(&unit, directory)?);
+        held.wanted.insert(unit.name.clone(), unit);
     }
+    Ok(())
+}
+
+/// Its process number.
+fn spawn(unit: &Unit, directory: &Path) -> anyhow::Result<i32> {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -135,15 +182,12 @@ fn start(unit: &Unit, directory: &Path, running: &Running) -> anyhow::Result<()>
         .stderr(log)
         .spawn()
         .with_context(|| format!("starting {}", unit.program.display()))?;
-    running.insert(unit.name.clone(), i32::try_from(child.id())?);
-    Ok(())
+    Ok(i32::try_from(child.id())?)
 }
 
-fn end(name: &str, signal: Signal, running: &Running) -> anyhow::Result<()> {
-    let pid = || {
-        let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.get(name).copied()
-    };
+fn end(name: &str, signal: Signal, programs: &Shared) -> anyhow::Result<()> {
+    let pid = || lock(programs).running.get(name).copied();
+    lock(programs).wanted.remove(name);
     let Some(first) = pid() else { return Ok(()) };
     let _ = kill(Pid::from_raw(first), signal);
     let gone = || Ok(pid() != Some(first));

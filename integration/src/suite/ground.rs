@@ -28,8 +28,8 @@ pub trait Ground: Send + Sync {
         none("the test program")
     }
 
-    /// Stops the API server.
-    fn stop_api(&self, context: &str) -> anyhow::Result<()> {
+    /// Ends the API server at once.
+    fn kill_api(&self, context: &str) -> anyhow::Result<()> {
         none(context)
     }
 

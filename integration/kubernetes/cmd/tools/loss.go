@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// The longest that one request may take before it counts as lost.
-const lossLimit = time.Second
+// The longest that one request may take before it counts as lost: what resolvers wait for an answer before they ask
+// again. TCP sends again what was lost meanwhile; a datagram that was lost, also one of the resolver's, stays lost.
+const lossLimit = 5 * time.Second
 
 // Count is what a client that asks again and again has seen.
 type Count struct {

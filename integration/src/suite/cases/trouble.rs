@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
         "controllers killed while exports come and go: what is wanted comes",
         controller_killed,
     )
+    .needs(&[Need::Ground])
     .turn(Turn::Alone),
     case(
         "trouble.two-controllers",
@@ -59,8 +60,9 @@ pub const CASES: &[Case] = &[
     .turn(Turn::Alone),
 ];
 
-/// How long an API server is away.
-const AWAY: Duration = Duration::from_secs(15);
+/// How long an API server is away: less than Kubernetes itself waits for word from a node before it takes the node's
+/// pods out of every Service.
+const AWAY: Duration = Duration::from_secs(10);
 /// How long what failed may take to be tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -105,7 +107,7 @@ fn api_server_away(scene: &Scene<'_>) -> anyhow::Result<()> {
             "{context}: no API server for {} s",
             AWAY.as_secs()
         ));
-        scene.stage.ground.stop_api(context)?;
+        scene.stage.ground.kill_api(context)?;
         std::thread::sleep(AWAY);
         scene.stage.ground.start_api(context)?;
         one_more(scene, side, &format!("after-{context}"))?;
@@ -150,7 +152,7 @@ fn controller_killed(scene: &Scene<'_>) -> anyhow::Result<()> {
             } else {
                 east.cluster.delete(EXPORT, &east.namespace, &name)?;
             }
-            // One of the two pods a side, at another moment of each round.
+            // Pods of both sides, at another moment of each round.
             if n == round {
                 for side in BOTH {
                     kill_controllers(scene, side, round)?;
@@ -195,7 +197,17 @@ fn controller_killed(scene: &Scene<'_>) -> anyhow::Result<()> {
 }
 
 fn kill_controllers(scene: &Scene<'_>, side: Side, round: usize) -> anyhow::Result<()> {
-    let all = controllers(scene, side)?;
+    // Those that run: to end one that never started shows nothing.
+    let what = format!("{}: a controller that is ready", scene.at(side));
+    let all = within(AGAIN, &what, || {
+        let ready = controllers(scene, side)?.into_iter().filter(Pod::is_ready);
+        let ready: Vec<_> = ready.collect();
+        Ok(if ready.is_empty() {
+            Look::No("none".to_owned())
+        } else {
+            Look::Yes(ready)
+        })
+    })?;
     // All of them in each third round, else the first.
     let count = if round.is_multiple_of(3) {
         all.len()
@@ -205,11 +217,30 @@ fn kill_controllers(scene: &Scene<'_>, side: Side, round: usize) -> anyhow::Resu
     for pod in all.iter().take(count) {
         let name = &pod.metadata.name;
         scene.step(format_args!("{}: kill {name}", scene.at(side)));
+        signal(scene, pod, "-KILL")?;
+        // Away with what is left of it, so that the next one starts without a back-off.
         let path = format!("/api/v1/namespaces/{SYSTEM}/pods/{name}");
-        let body = br#"{"gracePeriodSeconds":0}"#;
+        let body = br#"{"gracePeriodSeconds":1}"#;
         let cluster = scene.stage.cluster(side);
         cluster.call("DELETE", &path, "application/json", body)?;
     }
+    Ok(())
+}
+
+/// Signals the process of that pod of a controller.
+fn signal(scene: &Scene<'_>, pod: &Pod, name: &str) -> anyhow::Result<()> {
+    let (this, node) = (&pod.metadata.name, &pod.spec.node_name);
+    // Nodes may share their processes' numbers, and a node may run both controllers: only this pod's is meant. The
+    // name of a process is cut off after fifteen characters.
+    let script = format!(
+        "for p in $(pgrep -x causeway-contro); do grep -qz '^POD_NAME={this}$' /proc/$p/environ \
+         && kill {name} $p && echo $p; done; true"
+    );
+    let told = scene.stage.ground.on_node(node, &["sh", "-c", &script])?;
+    anyhow::ensure!(
+        !told.trim().is_empty(),
+        "{this}: no process of it on {node}"
+    );
     Ok(())
 }
 
@@ -234,22 +265,8 @@ fn two_controllers(scene: &Scene<'_>) -> anyhow::Result<()> {
     let pod = all.iter().find(|p| p.metadata.name == first_one);
     let pod = pod.with_context(|| format!("no pod {first_one}"))?;
     let node = &pod.spec.node_name;
-    let signal = |name: &str| {
-        // Nodes may share their processes' numbers, and a node may run both controllers: only this pod's is meant. The
-        // name of a process is cut off after fifteen characters.
-        let script = format!(
-            "for p in $(pgrep -x causeway-contro); do grep -qz '^POD_NAME={first_one}$' /proc/$p/environ \
-             && kill {name} $p && echo $p; done"
-        );
-        let told = scene.stage.ground.on_node(node, &["sh", "-c", &script])?;
-        anyhow::ensure!(
-            !told.trim().is_empty(),
-            "{first_one}: no process of it on {node}"
-        );
-        Ok(())
-    };
     scene.step(format_args!("{first_one} on {node} is stopped where it is"));
-    signal("-STOP")?;
+    signal(scene, pod, "-STOP")?;
     let outcome = (|| {
         within(LEASE_LOST, "west: another controller is active", || {
             let now = active(scene, Side::West)?;
@@ -257,7 +274,7 @@ fn two_controllers(scene: &Scene<'_>) -> anyhow::Result<()> {
         })?;
         one_more(scene, Side::East, "meanwhile")
     })();
-    signal("-CONT")?;
+    signal(scene, pod, "-CONT")?;
     let second = outcome.and_then(|()| active(scene, Side::West))?;
     scene.step(format_args!("{first_one} goes on; {second} is active"));
     keeps(
