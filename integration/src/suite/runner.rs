@@ -75,6 +75,8 @@ fn one(stage: &Stage, case: &Case, manner: Manner) {
                 record.push_str(&format!("kept: {spaces} in both clusters\n"));
             }
             report.failed(case, took, format!("{error:#}"), &record);
+            // It may have taken them along.
+            stage.clients.forget();
             manner.keep
         }
     };
