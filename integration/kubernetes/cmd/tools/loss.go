@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// The longest that one request may take before it counts as lost: what resolvers wait for an answer before they ask
-// again. TCP sends again what was lost meanwhile; a datagram that was lost, also one of the resolver's, stays lost.
+// The longest that one request may take before it counts as lost, beside the look-up of its name. TCP sends again what
+// was lost meanwhile; a datagram that was lost stays lost.
 const lossLimit = 5 * time.Second
 
 // Count is what a client that asks again and again has seen.
@@ -71,7 +71,11 @@ func startLoss(mode, to string, every time.Duration) (*Loss, error) {
 }
 
 func (loss *Loss) hold() error {
-	connection, err := net.DialTimeout("tcp", loss.to, lossLimit)
+	to, err := address(loss.to)
+	if err != nil {
+		return err
+	}
+	connection, err := net.DialTimeout("tcp", to, lossLimit)
 	if err != nil {
 		return err
 	}
@@ -89,6 +93,21 @@ func (loss *Loss) hold() error {
 	}
 	loss.held = &line{connection, reader, identity.short()}
 	return nil
+}
+
+// address looks the name of `HOST:PORT` up, each time anew, with the patience that resolvers have. The name is whole: to
+// go through the search list would be five times the questions, and so many from one pod that their ports come round
+// while entries of the node's connection tracking still lead to a name server that is gone.
+func address(to string) (string, error) {
+	host, port, err := net.SplitHostPort(to)
+	if err != nil || net.ParseIP(host) != nil {
+		return to, err
+	}
+	found, err := net.LookupHost(host + ".")
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(found[0], port), nil
 }
 
 func (loss *Loss) run() {
@@ -151,7 +170,11 @@ func (loss *Loss) ask(number int) (string, error) {
 	if loss.mode == "udp" {
 		proto = "udp"
 	}
-	identity, err := Dial{Proto: proto, To: loss.to, Timeout: lossLimit}.ask()
+	to, err := address(loss.to)
+	if err != nil {
+		return "", err
+	}
+	identity, err := Dial{Proto: proto, To: to, Timeout: lossLimit}.ask()
 	if err != nil {
 		return "", err
 	}

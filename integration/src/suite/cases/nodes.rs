@@ -1,5 +1,6 @@
 //! Shell: nodes that come, go, are drained, and are lost with all that is on them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,9 +10,9 @@ use crate::suite::case::{Case, Need, Turn, case};
 use crate::suite::expect::{self, Look, within};
 use crate::suite::hope::{CONDITIONS, first};
 use crate::suite::install;
-use crate::suite::kind::{CONFIGURATION, IMPORT, LEASE, NODE};
+use crate::suite::kind::{CONFIGURATION, IMPORT, LEASE, NODE, POD};
 use crate::suite::scene::{BOTH, Place, Scene, Side};
-use crate::suite::seen::{self, Import};
+use crate::suite::seen::{self, Import, Pod};
 use crate::suite::traffic::Traffic;
 use crate::suite::wanted::{self, HELLO, Server, Service};
 
@@ -201,11 +202,28 @@ fn staying(place: &Place<'_>) -> anyhow::Result<Vec<crate::suite::clients::Clien
     Ok(clients)
 }
 
+/// The controllers stand on two nodes, as they were installed, though a drain may have driven them together.
+fn spread(place: &Place<'_>) -> anyhow::Result<()> {
+    let system = place.scene.system(place.side);
+    within(ELECTED, "controllers on two nodes", || {
+        let found = system.list(POD, "app.kubernetes.io/component=controller")?;
+        let pods: Vec<Pod> = found.iter().map(seen::read).collect::<Result<_, _>>()?;
+        let ready: Vec<_> = pods.iter().filter(|pod| pod.is_ready()).collect();
+        let nodes: BTreeSet<_> = ready.iter().map(|pod| &pod.spec.node_name).collect();
+        if let (2.., 1, Some(one)) = (ready.len(), nodes.len(), ready.first()) {
+            system.delete(POD, &one.metadata.name)?;
+        }
+        Ok(Look::when(nodes.len() > 1, ready.len()))
+    })
+    .map(|_| ())
+}
+
 fn leader_lost(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (stage, east, west) = (scene.stage, scene.east(), scene.west());
     let lost = leader(&west)?;
     let other = other_node(&west, &lost)?;
     let before = epoch(&west)?;
+    spread(&west)?;
     east.deploy(&plain(), 8080, 1)?;
     east.export()?;
     let server = Server::on(&west.cluster.context, 8080).at(&other);
