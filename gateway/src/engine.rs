@@ -310,7 +310,7 @@ impl Gateway {
             let shown = self.view.peers.get(id).map(|p| p.liveness);
             shown.is_some_and(|shown| shown != peer.life.liveness(now))
         });
-        jump || alive
+        jump || alive || self.listing_is_old(now)
     }
 
     /// Draws the consequences of all that was told since the last time.

@@ -285,21 +285,30 @@ impl Gateway {
         }
     }
 
-    /// When a follower that is gone is listed no more.
-    pub(super) fn followers_timeout(&self, now: Now) -> Option<u64> {
-        let gone = self.followers.values().filter_map(|f| f.gone);
-        let due = gone.map(|at| at.saturating_add(LEASE_MS));
-        due.filter(|at| *at > now.mono_ms).min()
+    /// Until when a follower that is gone is listed; `None`: it is not gone. Packets need no gateway process, so it
+    /// stays while its node's agent is heard.
+    fn listed_until(&self, follower: &Follower) -> Option<u64> {
+        let heard = self.reports.get(&follower.hello.node).map(|(_, at)| *at);
+        let last = follower.gone?.max(heard.unwrap_or_default());
+        Some(last.saturating_add(LEASE_MS))
     }
 
-    /// Own gateways as peers are told. A follower that is gone stays while its node's agent is heard: packets need
-    /// no gateway process.
-    pub(super) fn listed_gateways(&self, now: Now) -> BTreeMap<GatewayName, GatewayAddress> {
-        let there = |f: &&Follower| {
-            let node = self.reports.get(&f.hello.node);
-            let node_heard = node.is_some_and(|(_, at)| now.age(*at) < LEASE_MS);
-            f.gone.is_none_or(|at| now.age(at) < LEASE_MS) || node_heard
-        };
+    /// When a follower that is gone is listed no more.
+    pub(super) fn followers_timeout(&self, now: Now) -> Option<u64> {
+        let until = self.followers.values().filter_map(|f| self.listed_until(f));
+        until.filter(|at| *at > now.mono_ms).min()
+    }
+
+    /// Whether time alone has changed which gateways peers should be told of.
+    pub(super) fn listing_is_old(&self, now: Now) -> bool {
+        self.is_leader()
+            && self.publication.is_some()
+            && self.listed_gateways(now) != self.own_gateways()
+    }
+
+    /// Own gateways as peers are told.
+    fn listed_gateways(&self, now: Now) -> BTreeMap<GatewayName, GatewayAddress> {
+        let there = |f: &&Follower| self.listed_until(f).is_none_or(|at| now.mono_ms < at);
         let followers = self.followers.values().filter(there);
         let mut all: BTreeMap<_, _> = followers
             .map(|f| (f.hello.gateway.clone(), f.hello.address.clone()))

@@ -35,6 +35,22 @@ fn settings(cluster: &str) -> Settings {
     }
 }
 
+/// What the agent of a node says when there is nothing to say.
+fn word_of(node: &str, now: u64) -> Report {
+    Report {
+        node: node.parse().unwrap(),
+        time: at(now).wall,
+        programmed: None,
+        drops: BTreeMap::new(),
+        services: BTreeMap::new(),
+        heard: BTreeMap::new(),
+        pods: BTreeMap::new(),
+        flows: Default::default(),
+        hooks: BTreeMap::new(),
+        problems: Vec::new(),
+    }
+}
+
 /// A leader that trusts these and offers `shop/own`; its disk answers only when told to.
 struct Host {
     gateway: Gateway,

@@ -11,8 +11,8 @@ use super::scene::Scene;
 const EVERY: &str = "20ms";
 /// A new connection each time, one connection held, datagrams.
 const MODES: [&str; 3] = ["connect", "hold", "udp"];
-/// How long a stream may take to get going.
-const START: Duration = Duration::from_secs(20);
+/// How long a stream may take to get going: longer than a resolver's patience and one request's together.
+const START: Duration = Duration::from_secs(30);
 /// Answers that say that it has.
 const FEW: u64 = 10;
 

@@ -1,5 +1,6 @@
 //! A controller appoints: terms, the office's taking and leaving, the store.
 
+use causeway_proto::limits::LEASE_MS;
 use causeway_proto::model::{Appointment, LeadRefused, LeaderState};
 
 use super::*;
@@ -115,6 +116,16 @@ impl One {
             self.work(now);
             leader.gateway.follower_ack(me, sequence);
             leader.work(now);
+        }
+    }
+
+    /// Nothing but time passes.
+    fn idles(&mut self, from: u64, to: u64) {
+        let mut now = from;
+        while let Some(due) = self.gateway.poll_timeout(at(now)).filter(|due| *due <= to) {
+            assert!(due > now, "due at {due}, after {now}");
+            now = due;
+            self.work(now);
         }
     }
 
@@ -270,6 +281,26 @@ fn the_leader_moves_and_nothing_that_was_given_out_does() {
         ["g1:7443".to_owned(), "g2:7443".to_owned()]
     );
     assert!(g1.gateway.leader_address() == Some("g2:7444"));
+}
+
+#[test]
+fn a_gateway_lost_with_its_node_is_listed_no_more_once_nothing_is_heard_of_it() {
+    let (g1, mut g2) = pair_of_gateways();
+    let both = ["g1:7443".to_owned(), "g2:7443".to_owned()];
+    let alone = ["g2:7443".to_owned()];
+    // The process goes first; the agent of its node still speaks.
+    let lost = NOW + 1_000;
+    drop(g1);
+    g2.told(appoint(2, "g2"), lost).unwrap();
+    g2.idles(lost, lost + 3_000);
+    assert_eq!(g2.gateway.session_addresses(), both);
+    let last_word = lost + 4_000;
+    g2.gateway.report(word_of("g1", last_word), at(last_word));
+    g2.work(last_word);
+    g2.idles(last_word, last_word + LEASE_MS - 1);
+    assert_eq!(g2.gateway.session_addresses(), both);
+    g2.idles(last_word + LEASE_MS - 1, last_word + LEASE_MS);
+    assert_eq!(g2.gateway.session_addresses(), alone);
 }
 
 #[test]

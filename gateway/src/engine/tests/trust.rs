@@ -46,19 +46,7 @@ fn who_was_cut_off_comes_back_only_with_another_ca() {
 #[test]
 fn a_node_that_is_silent_for_long_is_forgotten() {
     let mut east = Host::new("east", &[], Restored::default());
-    let report = Report {
-        node: "n7".parse().unwrap(),
-        time: at(2_000).wall,
-        programmed: None,
-        drops: BTreeMap::new(),
-        services: BTreeMap::new(),
-        heard: BTreeMap::new(),
-        pods: BTreeMap::new(),
-        flows: Default::default(),
-        hooks: BTreeMap::new(),
-        problems: Vec::new(),
-    };
-    east.gateway.report(report, at(2_000));
+    east.gateway.report(word_of("n7", 2_000), at(2_000));
     east.gateway.handle_timeout(at(2_000 + FORGOTTEN_MS - 1));
     assert_eq!(east.gateway.reports().len(), 1);
     east.gateway.handle_timeout(at(2_000 + FORGOTTEN_MS));
