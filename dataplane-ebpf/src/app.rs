@@ -148,7 +148,8 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                 agent.step().await;
             }
             _ = tick.tick() => {
-                if !agent.failures.is_empty() {
+                // What goes again before a look saw it come back is no news to those who look.
+                if agent.miss_devices().await || !agent.failures.is_empty() {
                     agent.hook();
                     agent.step().await;
                 }
@@ -236,6 +237,7 @@ impl Agent {
         let Some(facts) = self.facts(&view, seen) else {
             return;
         };
+        self.unhook();
         let in_force =
             |(old, with): &(Arc<View>, NodeFacts)| same_maps(old, &view) && *with == facts;
         if self.failures.is_empty() && self.in_force.as_ref().is_some_and(in_force) {
@@ -293,7 +295,7 @@ impl Agent {
             clamp: !self.start.breaks.mss,
             spread: self.start.breaks.locality,
             ports,
-            host: self.own.as_ref().map(|own| own.facts.clone()),
+            host: self.own.as_ref().map(|own| own.device.facts.clone()),
         })
     }
 

@@ -118,11 +118,7 @@ impl Kernel {
             .default_map_pin_directory(&pins)
             .load_file(object)
             .map_err(|e| KernelError::Load(object.to_owned(), e))?;
-        for name in [
-            names::POD_INGRESS,
-            names::TUNNEL_INGRESS,
-            names::UPLINK_GUARD,
-        ] {
+        for name in Hook::ALL.map(Hook::program) {
             let program = program(&mut ebpf, name)?;
             program.load().map_err(|e| KernelError::Program(name, e))?;
         }

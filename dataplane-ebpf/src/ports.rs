@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::compile::PortFacts;
 use crate::config::PortRule;
-pub use host::{HOST, HOST_PORT, Host, TUNNEL, Thing};
+pub use host::{HOST, HOST_PORT, Host, OwnDevice, TUNNEL, Thing};
 use inside::{Inside, Reader};
 use link::Link;
 pub use uplink::{Asked, NoUplink, Uplink};

@@ -326,13 +326,9 @@ fn walk_devices(lab: &Lab) {
 /// What is behind no port of ours has no way to the clusterset, not even under the node's own address.
 fn walk_stray(lab: &mut Lab) {
     lab.stray("e1", "stray", "10.99.0.5", "10.99.0.1");
-    let refused = ask(lab, "stray", EAST_VIP, 80).unwrap_err();
-    assert_eq!(
-        refused.kind(),
-        ErrorKind::HostUnreachable,
-        "{}",
-        lab.explain()
-    );
+    let refused = ask(lab, "stray", EAST_VIP, 80);
+    assert!(refused.is_err(), "{refused:?}\n{}", lab.explain());
+    lab.dropped("e1", "forwarded");
 }
 
 /// A pod of the host's network is a backend by its node's address: of far clients, of near ones, of its node.
@@ -368,36 +364,44 @@ fn walk_with_a_stranger(lab: &mut Lab, object: &str) {
     );
 }
 
+/// Four seconds of datagrams one by one beside open flows: how many were sent and answered, how many flows broke.
+fn steady() -> (u32, u32, usize) {
+    let mut streams: Vec<TcpStream> = (0..20).map(|_| mirror()).collect();
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect((EAST_VIP, 7007)).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let (mut sent, mut answered) = (0u32, 0u32);
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        socket.send(&sent.to_be_bytes()).unwrap();
+        sent += 1;
+        answered += u32::from(socket.recv(&mut [0; 16]).is_ok());
+    }
+    let broken = streams
+        .iter_mut()
+        .filter_map(|stream| mirrored(stream).err())
+        .count();
+    (sent, answered, broken)
+}
+
 /// Agents restart under traffic: no packet is lost, no flow either.
 fn walk_restart(lab: &mut Lab, object: &str) {
-    let client = lab.inside_background("client", || {
-        let mut streams: Vec<TcpStream> = (0..20).map(|_| mirror()).collect();
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket.connect((EAST_VIP, 7007)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(1)))
-            .unwrap();
-        let (mut sent, mut answered) = (0u32, 0u32);
-        let until = Instant::now() + Duration::from_secs(4);
-        while Instant::now() < until {
-            socket.send(&sent.to_be_bytes()).unwrap();
-            sent += 1;
-            answered += u32::from(socket.recv(&mut [0; 16]).is_ok());
-        }
-        let broken = streams
-            .iter_mut()
-            .filter_map(|stream| mirrored(stream).err())
-            .count();
-        (sent, answered, broken)
-    });
+    // A pod's, and a process's of a node whose agent goes.
+    let clients = ["client", "e1"].map(|at| (at, lab.inside_background(at, steady)));
     for node in ["e1", "w1", "w2"] {
         lab.kill_agent(node);
         lab.start_agent(node, object);
     }
-    let (sent, answered, broken) = client.join().unwrap();
-    println!("{sent} packets sent over three restarts, {answered} answered, {broken} flows broken");
-    assert!(sent > 100, "{sent}");
-    assert_eq!((answered, broken), (sent, 0), "{}", lab.explain());
+    for (at, client) in clients {
+        let (sent, answered, broken) = client.join().unwrap();
+        println!(
+            "{at}: {sent} packets sent over three restarts, {answered} answered, {broken} flows broken"
+        );
+        assert!(sent > 100, "{at}: {sent}");
+        assert_eq!((answered, broken), (sent, 0), "{at}: {}", lab.explain());
+    }
 }
 
 fn walk_rejection(lab: &mut Lab, east: &View) {
@@ -429,7 +433,7 @@ fn walk_clean(lab: &mut Lab) {
         "cway-host",
         "links",
         "unreachable route to 241.0.0.0/16",
-        "rule for",
+        "unicast route to 241.0.0.0/16",
     ] {
         assert!(!clean && said.contains(left), "{left} of {said}");
     }
@@ -440,7 +444,7 @@ fn walk_clean(lab: &mut Lab) {
     let (clean, said) = lab.command("w2", &["clean", "--check"]);
     assert!(clean, "{said}");
     let all = lab.all_of("w2");
-    for ours in ["cway", "241.", "242.", "proto 241", "7472"] {
+    for ours in ["cway", "241.", "242.", "proto 241"] {
         assert!(!all.contains(ours), "{ours} in {all}");
     }
     assert!(all.contains("v-c2"), "{all}");

@@ -79,6 +79,8 @@ counted! {
         NoFlow = "no-flow",
         /// Two VIPs met on one client port and backend.
         VipCollision = "vip-collision",
+        /// The host would have forwarded it to the clusterset for others; that way is its own processes' alone.
+        Forwarded = "forwarded",
         /// The kernel refused a helper's work.
         KernelRefused = "kernel-refused",
     }

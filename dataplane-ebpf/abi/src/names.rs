@@ -57,3 +57,5 @@ pub const POD_INGRESS: &str = "pod_ingress";
 pub const TUNNEL_INGRESS: &str = "tunnel_ingress";
 /// See [`POD_INGRESS`].
 pub const UPLINK_GUARD: &str = "uplink_guard";
+/// See [`POD_INGRESS`].
+pub const HOST_EGRESS: &str = "host_egress";

@@ -4,7 +4,7 @@
 //! Walk (numbers as in the README's picture): [`pod::ingress`] takes what a pod sends; [`tunnel::ingress`] what the
 //! tunnel device brings; [`walk`] is the order of their steps; [`backend::choose`], [`backend::take`] and
 //! [`client::arrive`] are the end-node steps; [`guard::ingress`]
-//! stands at the uplink.
+//! stands at the uplink, [`host::egress`] where the node's own processes begin.
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
@@ -15,6 +15,7 @@ pub mod backend;
 pub mod client;
 pub mod flow;
 pub mod guard;
+pub mod host;
 pub mod icmp;
 pub mod lookup;
 pub mod maps;

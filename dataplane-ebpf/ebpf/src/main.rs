@@ -7,7 +7,7 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::{macros::classifier, programs::TcContext};
-    use causeway_ebpf::{guard, pod, tunnel, verdict};
+    use causeway_ebpf::{guard, host, pod, tunnel, verdict};
 
     /// tcx ingress of every pod-side port.
     #[classifier]
@@ -25,6 +25,12 @@ mod programs {
     #[classifier]
     pub fn uplink_guard(ctx: TcContext) -> i32 {
         verdict::finish(guard::ingress(&ctx))
+    }
+
+    /// tcx egress of the device of the node's own processes.
+    #[classifier]
+    pub fn host_egress(ctx: TcContext) -> i32 {
+        verdict::finish(host::egress(&ctx))
     }
 
     #[panic_handler]

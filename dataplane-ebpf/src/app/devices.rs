@@ -3,24 +3,28 @@
 use causeway_proto::model::{Address, Prefix, View};
 
 use super::Agent;
-use crate::compile::{HostFacts, OVERHEAD};
-use crate::ports::Seen;
+use crate::compile::OVERHEAD;
+use crate::kernel::Hook;
+use crate::ports::{OwnDevice, Seen};
 
 /// The MTU of an uplink that netlink has not told yet.
 const MTU: u16 = 1500;
 
 /// The device of the node's own processes, as it was made.
 pub(super) struct Own {
-    pub facts: HostFacts,
-    made_for: (Address, u32, Vec<Prefix>),
+    pub device: OwnDevice,
+    made_for: (Address, u32),
+    /// Where its routes lead; none before the program that guards them is there.
+    ways: Option<Vec<Prefix>>,
 }
 
 /// It was told as a failure; it is tried again.
 pub(super) struct Failed;
 
 impl Agent {
-    /// What somebody took away or set down is made again. A look may be older than what was made, so the kernel is asked.
-    pub(super) async fn miss_devices(&mut self) {
+    /// Whether something has to be made again since somebody took it away or set it down. A look may be older than what
+    /// was made, so the kernel is asked.
+    pub(super) async fn miss_devices(&mut self) -> bool {
         let seen = |find: fn(&Seen) -> Option<u32>| self.seen.as_ref().and_then(find);
         let (tunnel, port) = (seen(|s| s.tunnel), seen(|s| s.host));
         if let Some((index, _)) = self.tunnel
@@ -30,11 +34,21 @@ impl Agent {
             self.tunnel = None;
         }
         if let Some(own) = &self.own
-            && port != Some(own.facts.ifindex)
-            && !self.host.passes(own.facts.ifindex).await
+            && port != Some(own.device.facts.ifindex)
+            && !self.host.passes(own.device.facts.ifindex).await
         {
             self.own = None;
         }
+        self.lacks_devices()
+    }
+
+    /// Whether the View wants devices that are not there.
+    pub(super) fn lacks_devices(&self) -> bool {
+        let node = &self.start.config.node;
+        self.view.as_ref().is_some_and(|view| {
+            let own = view.node_addresses.contains_key(node);
+            self.tunnel.is_none() || own && self.own.is_none()
+        })
     }
 
     /// Brings devices and routes to where the View wants them.
@@ -86,22 +100,43 @@ impl Agent {
             return;
         };
         let mtu = u32::from(self.mtu().saturating_sub(OVERHEAD));
-        let pools = view.vip_pool.iter().chain(&view.mapping_pool);
-        let wanted = (*address, mtu, pools.copied().collect::<Vec<_>>());
-        if self.own.as_ref().is_some_and(|own| own.made_for == wanted) {
+        let wanted = (*address, mtu);
+        if self.own.as_ref().is_none_or(|own| own.made_for != wanted) {
+            match self.host.node(*address, mtu).await {
+                Ok(device) => {
+                    tracing::info!(%address, "the node's own address");
+                    self.own = Some(Own {
+                        device,
+                        made_for: wanted,
+                        ways: None,
+                    });
+                    self.failures.remove("own address");
+                    self.hook();
+                }
+                Err(error) => return self.fail("own address", &error),
+            }
+        }
+        self.own_ways(view).await;
+    }
+
+    async fn own_ways(&mut self, view: &View) {
+        let pools: Vec<_> = view
+            .vip_pool
+            .iter()
+            .chain(&view.mapping_pool)
+            .copied()
+            .collect();
+        let Some(own) = self.own.as_mut() else { return };
+        let guarded = self.hooked.contains_key(&(Hook::Host, own.device.index));
+        if !guarded || own.ways.as_ref() == Some(&pools) {
             return;
         }
-        match self.host.node(*address, mtu, &wanted.2).await {
-            Ok(facts) => {
-                tracing::info!(%address, "the node's own address");
-                self.own = Some(Own {
-                    facts,
-                    made_for: wanted,
-                });
-                self.failures.remove("own address");
-                self.hook();
+        match self.host.ways(&own.device, &pools).await {
+            Ok(()) => {
+                own.ways = Some(pools);
+                self.failures.remove("own routes");
             }
-            Err(error) => self.fail("own address", &error),
+            Err(error) => self.fail("own routes", &error),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Agent;
 use crate::compile::is_pod_side;
 use crate::kernel::Hook;
-use crate::ports::{HOST_PORT, TUNNEL};
+use crate::ports::{HOST, HOST_PORT, TUNNEL};
 
 impl Agent {
     /// Puts programs where they belong and are not yet.
@@ -27,8 +27,15 @@ impl Agent {
                 Err(error) => self.fail("hooks", &error),
             }
         }
-        // Before the first View the links of an earlier start must stay.
-        if self.tunnel.is_some() && self.view.is_some() {
+    }
+
+    /// Takes programs off what is no port any more. Only once all that the View wants is there: until then the links of an
+    /// earlier start serve on.
+    pub(super) fn unhook(&mut self) {
+        if self.lacks_devices() {
+            return;
+        }
+        if let Some(wanted) = self.wanted_hooks() {
             let keep: BTreeSet<(Hook, u32)> = wanted.into_keys().collect();
             if let Err(error) = self.kernel.forget_others(&keep) {
                 self.fail("hooks", &error);
@@ -48,7 +55,8 @@ impl Agent {
             }
         }
         if let Some(own) = &self.own {
-            wanted.insert((Hook::Pod, own.facts.ifindex), HOST_PORT.to_owned());
+            wanted.insert((Hook::Pod, own.device.facts.ifindex), HOST_PORT.to_owned());
+            wanted.insert((Hook::Host, own.device.index), HOST.to_owned());
         }
         if let Ok(uplink) = &seen.uplink {
             wanted.insert((Hook::Uplink, uplink.index), uplink.name.clone());

@@ -19,9 +19,14 @@ pub enum Hook {
     Tunnel,
     /// Ingress of the uplink.
     Uplink,
+    /// Egress of the device of the node's own processes.
+    Host,
 }
 
 impl Hook {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pod, Self::Tunnel, Self::Uplink, Self::Host];
+
     /// The program's name.
     #[must_use]
     pub fn program(self) -> &'static str {
@@ -29,6 +34,14 @@ impl Hook {
             Self::Pod => names::POD_INGRESS,
             Self::Tunnel => names::TUNNEL_INGRESS,
             Self::Uplink => names::UPLINK_GUARD,
+            Self::Host => names::HOST_EGRESS,
+        }
+    }
+
+    fn direction(self) -> TcAttachType {
+        match self {
+            Self::Pod | Self::Tunnel | Self::Uplink => TcAttachType::Ingress,
+            Self::Host => TcAttachType::Egress,
         }
     }
 }
@@ -55,7 +68,7 @@ impl Kernel {
         let refused =
             |e: &dyn std::fmt::Display| KernelError::Hook(device.to_owned(), e.to_string());
         let id = program
-            .attach_with_options(device, TcAttachType::Ingress, options)
+            .attach_with_options(device, hook.direction(), options)
             .map_err(|e| refused(&chain(&e)))?;
         let link = program.take_link(id).map_err(|e| refused(&chain(&e)))?;
         let link: FdLink = link.try_into().map_err(|e| refused(&chain(&e)))?;

@@ -1,10 +1,10 @@
-//! Shell: what the agent adds to its namespace and leaves there: routes, a rule, the tunnel device, and the
-//! pair of devices by which the node's own processes reach the clusterset.
+//! Shell: what the agent adds to its namespace and leaves there: routes, the tunnel device, and the pair of devices by
+//! which the node's own processes reach the clusterset.
 //!
 //! The pair is a veth whose one end has the node's address from the VIP pool and the routes of both pools, and
-//! whose other end is a port like a pod's: the programs need not know that a node is no pod. The routes stand
-//! in a table of their own that only the node's own packets look at: what the host would forward for others
-//! meets the `unreachable` routes of the main table.
+//! whose other end is a port like a pod's: the programs need not know that a node is no pod. A program at the first end
+//! lets only the node's own packets out. A rule and a table that only these look at would do that too, but the first
+//! rule of a namespace costs every packet in it the kernel's short way through the tables.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -13,11 +13,11 @@ use causeway_proto::model::{Address, Prefix};
 use futures::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{InfoVxlan, LinkMessage};
-use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope, RouteType};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use rtnetlink::{
-    AddressMessageBuilder, Error, Handle, IpVersion, LinkUnspec, LinkVeth, LinkVxlan,
-    RouteMessageBuilder,
+    AddressMessageBuilder, Error, Handle, LinkUnspec, LinkVeth, LinkVxlan, RouteMessageBuilder,
 };
 
 use super::PortError;
@@ -32,20 +32,23 @@ pub const HOST: &str = "cway-host";
 pub const HOST_PORT: &str = "cway-port";
 /// MTU of the tunnel device: super-packets pass whole, the uplink cuts them.
 const TUNNEL_MTU: u32 = 65_000;
-/// Marks routes and rules as ours, beyond the numbers that routing daemons have.
+/// Marks routes as ours, beyond the numbers that routing daemons have.
 const OURS: RouteProtocol = RouteProtocol::Other(241);
-/// Table of the routes that the node's own packets take.
-const TABLE: u32 = 7472;
-/// Before what others route: both pools are ours alone.
-const RULE_PRIORITY: u32 = 24;
-/// What the kernel calls the origin of a node's own packets.
-const OWN_PACKETS: &str = "lo";
 /// Behind any route that somebody else has for a pool.
 const LAST_METRIC: u32 = u32::MAX;
 
 /// Adds to this namespace, and takes away.
 #[derive(Debug, Clone)]
 pub struct Host(Handle);
+
+/// The device of the node's own processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnDevice {
+    /// Of the end that has the address.
+    pub index: u32,
+    /// Of the other end, which is a port.
+    pub facts: HostFacts,
+}
 
 /// What of ours was found.
 #[derive(Debug, Clone)]
@@ -54,8 +57,6 @@ pub enum Thing {
     Device(String, u32),
     /// A route.
     Route(RouteMessage),
-    /// A rule.
-    Rule(RuleMessage),
 }
 
 impl fmt::Display for Thing {
@@ -64,23 +65,8 @@ impl fmt::Display for Thing {
             Self::Device(name, _) => write!(f, "device {name}"),
             Self::Route(route) => {
                 let kind = format!("{:?}", route.header.kind).to_lowercase();
-                let bits = route.header.destination_prefix_length;
-                let to = route.attributes.iter().find_map(|a| match a {
-                    rtnetlink::packet_route::route::RouteAttribute::Destination(
-                        rtnetlink::packet_route::route::RouteAddress::Inet(to),
-                    ) => Some(*to),
-                    _ => None,
-                });
-                let to = to.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                let (to, bits) = destination(route);
                 write!(f, "{kind} route to {to}/{bits}")
-            }
-            Self::Rule(rule) => {
-                let to = rule.attributes.iter().find_map(|a| match a {
-                    RuleAttribute::Destination(to) => Some(to.to_string()),
-                    _ => None,
-                });
-                let bits = rule.header.dst_len;
-                write!(f, "rule for {}/{bits}", to.unwrap_or_default())
             }
         }
     }
@@ -155,16 +141,11 @@ impl Host {
         Ok(link.index)
     }
 
-    /// Gives the node's own processes their address, and the way to both pools by it.
+    /// Gives the node's own processes their address. Nothing goes out by it before [`Self::ways`].
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub async fn node(
-        &self,
-        address: Address,
-        mtu: u32,
-        pools: &[Prefix],
-    ) -> Result<HostFacts, PortError> {
+    pub async fn node(&self, address: Address, mtu: u32) -> Result<OwnDevice, PortError> {
         let refused = refused("device of the node's own address");
         let Some(own) = address.v4() else {
             return Err(PortError::Missing("IPv4 address of the node"));
@@ -188,12 +169,14 @@ impl Host {
             return Err(PortError::Missing(HOST));
         };
         self.address(host.index, own).await.map_err(&refused)?;
-        self.ways(host.index, own, pools).await.map_err(&refused)?;
-        Ok(HostFacts {
-            ifindex: port.index,
-            address,
-            mac: host.mac,
-            port_mac: port.mac,
+        Ok(OwnDevice {
+            index: host.index,
+            facts: HostFacts {
+                ifindex: port.index,
+                address,
+                mac: host.mac,
+                port_mac: port.mac,
+            },
         })
     }
 
@@ -227,60 +210,44 @@ impl Host {
         Ok(())
     }
 
-    /// Routes and rules for the pools, and none for others.
-    async fn ways(&self, index: u32, own: Ipv4Addr, pools: &[Prefix]) -> Result<(), Error> {
-        for (base, bits) in pools.iter().filter_map(v4) {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(base, bits)
-                .output_interface(index)
-                .pref_source(own)
-                .scope(RouteScope::Link)
-                .protocol(OURS)
-                .table_id(TABLE)
-                .build();
-            self.0.route().add(route).replace().execute().await?;
-        }
-        let there = self.rules().await?;
-        let to = |rule: &RuleMessage| {
-            let to = rule.attributes.iter().find_map(|a| match a {
-                RuleAttribute::Destination(std::net::IpAddr::V4(to)) => Some(*to),
-                _ => None,
-            });
-            to.map(|to| (to, rule.header.dst_len))
+    /// The way to the pools for the node's own processes, and to nothing else. The program that keeps others off it must
+    /// be there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn ways(&self, device: &OwnDevice, pools: &[Prefix]) -> Result<(), PortError> {
+        let refused = refused("routes of the node's own address");
+        let Some(own) = device.facts.address.v4() else {
+            return Ok(());
         };
         let wanted: Vec<_> = pools.iter().filter_map(v4).collect();
         for (base, bits) in &wanted {
-            if there.iter().any(|rule| to(rule) == Some((*base, *bits))) {
-                continue;
-            }
-            let mut rule = self
-                .0
-                .rule()
-                .add()
-                .v4()
+            let route = RouteMessageBuilder::<Ipv4Addr>::new()
                 .destination_prefix(*base, *bits)
-                .input_interface(OWN_PACKETS)
-                .table_id(TABLE)
-                .priority(RULE_PRIORITY)
-                .action(RuleAction::ToTable);
-            rule.message_mut()
-                .attributes
-                .push(RuleAttribute::Protocol(OURS));
-            rule.execute().await?;
+                .output_interface(device.index)
+                .pref_source(own)
+                .scope(RouteScope::Link)
+                .protocol(OURS)
+                .build();
+            let added = self.0.route().add(route).replace().execute().await;
+            added.map_err(&refused)?;
         }
-        for old in there {
-            if to(&old).is_none_or(|to| !wanted.contains(&to)) {
-                self.0.rule().del(old).execute().await?;
+        let by = RouteAttribute::Oif(device.index);
+        for old in self.routes().await.map_err(&refused)? {
+            let to = destination(&old);
+            if old.attributes.contains(&by) && !wanted.contains(&to) {
+                self.0.route().del(old).execute().await.map_err(&refused)?;
             }
         }
         Ok(())
     }
 
-    async fn rules(&self) -> Result<Vec<RuleMessage>, Error> {
-        let all = self.0.rule().get(IpVersion::V4).execute();
-        let all: Vec<RuleMessage> = all.try_collect().await?;
-        let ours = |rule: &RuleMessage| rule.attributes.contains(&RuleAttribute::Protocol(OURS));
-        Ok(all.into_iter().filter(ours).collect())
+    async fn routes(&self) -> Result<Vec<RouteMessage>, Error> {
+        let wanted = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let routes = self.0.route().get(wanted).execute();
+        let routes: Vec<RouteMessage> = routes.try_collect().await?;
+        let ours = routes.into_iter().filter(|r| r.header.protocol == OURS);
+        Ok(ours.collect())
     }
 
     /// All that an agent has added here, by any start.
@@ -289,19 +256,15 @@ impl Host {
     /// When something cannot be listed.
     pub async fn remains(&self) -> Result<Vec<Thing>, PortError> {
         let refused = refused("list of what is ours");
-        let rules = self.rules().await.map_err(&refused)?;
+        let routes = self.routes().await.map_err(&refused)?;
         let links = link::all(&self.0).await.map_err(&refused)?;
         let devices = links
             .into_iter()
             .filter(|l| [TUNNEL, HOST, HOST_PORT].contains(&l.name.as_str()));
-        let wanted = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let routes = self.0.route().get(wanted).execute();
-        let routes: Vec<RouteMessage> = routes.try_collect().await.map_err(&refused)?;
-        let routes = routes.into_iter().filter(|r| r.header.protocol == OURS);
-        let rules = rules.into_iter().map(Thing::Rule);
         let devices = devices.map(|l| Thing::Device(l.name, l.index));
-        Ok(rules
-            .chain(routes.map(Thing::Route))
+        Ok(routes
+            .into_iter()
+            .map(Thing::Route)
             .chain(devices)
             .collect())
     }
@@ -315,7 +278,6 @@ impl Host {
         let done = match thing.clone() {
             Thing::Device(_, index) => handle.link().del(index).execute().await,
             Thing::Route(route) => handle.route().del(route).execute().await,
-            Thing::Rule(rule) => handle.rule().del(rule).execute().await,
         };
         match done {
             Err(Error::NetlinkError(error)) if is_absent(error.raw_code()) => Ok(()),
@@ -333,6 +295,15 @@ fn tunnel_device(port: u16) -> LinkMessage {
         .port(port)
         .mtu(TUNNEL_MTU)
         .build()
+}
+
+fn destination(route: &RouteMessage) -> (Ipv4Addr, u8) {
+    let to = route.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(*to),
+        _ => None,
+    });
+    let bits = route.header.destination_prefix_length;
+    (to.unwrap_or(Ipv4Addr::UNSPECIFIED), bits)
 }
 
 fn is_absent(code: i32) -> bool {

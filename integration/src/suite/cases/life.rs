@@ -119,16 +119,14 @@ fn traces(scene: &Scene<'_>, node: &str) -> BTreeMap<&'static str, Vec<String>> 
     all
 }
 
-/// Our names, the routing table of agents, and the addresses that the chart sets aside for us.
+/// Our names, and the addresses that the chart sets aside for us.
 fn is_ours(line: &str) -> bool {
     let address = |word: &str| {
         let first = word.split(['.', '/']).next().unwrap_or_default();
         word.matches('.').count() == 3
             && first.parse::<u8>().is_ok_and(|n| (241..=251).contains(&n))
     };
-    ["causeway", "cway", "lookup 7472"]
-        .iter()
-        .any(|name| line.contains(name))
+    ["causeway", "cway"].iter().any(|name| line.contains(name))
         || line.split_whitespace().any(address)
 }
 
@@ -350,7 +348,6 @@ mod tests {
         assert!(is_ours("unreachable 241.0.0.0/16 metric 4278198272"));
         assert!(is_ours("242.0.0.0/7 dev cway1 scope link"));
         assert!(is_ours("7: cway0: <BROADCAST,UP>"));
-        assert!(is_ours("32000: from all fwmark 0x1 lookup 7472"));
         assert!(is_ours("/sys/fs/bpf/causeway/v3/flows"));
         assert!(!is_ours("10.244.0.0/24 dev cni0 proto kernel"));
         assert!(!is_ours("broadcast 10.244.0.255 dev cni0"));
