@@ -326,8 +326,13 @@ fn walk_devices(lab: &Lab) {
 /// What is behind no port of ours has no way to the clusterset, not even under the node's own address.
 fn walk_stray(lab: &mut Lab) {
     lab.stray("e1", "stray", "10.99.0.5", "10.99.0.1");
-    let refused = ask(lab, "stray", EAST_VIP, 80);
-    assert!(refused.is_err(), "{refused:?}\n{}", lab.explain());
+    let refused = ask(lab, "stray", EAST_VIP, 80).unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::ConnectionRefused,
+        "{}",
+        lab.explain()
+    );
     lab.dropped("e1", "forwarded");
 }
 

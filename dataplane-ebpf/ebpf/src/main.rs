@@ -30,7 +30,7 @@ mod programs {
     /// tcx egress of the device of the node's own processes.
     #[classifier]
     pub fn host_egress(ctx: TcContext) -> i32 {
-        verdict::finish(host::egress(&ctx))
+        verdict::finish_inwards(host::egress(&ctx))
     }
 
     #[panic_handler]

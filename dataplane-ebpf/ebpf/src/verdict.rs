@@ -1,6 +1,6 @@
 //! Shell: the one place where what was decided becomes a TC code and is counted.
 
-use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::{bindings::BPF_F_INGRESS, helpers::bpf_redirect};
 use causeway_abi::{Counted, DropReason};
 
 use crate::maps;
@@ -41,12 +41,24 @@ pub const fn rejects(reason: DropReason) -> bool {
             | DropReason::NotExported
             | DropReason::NoMapping
             | DropReason::DanglingId
+            | DropReason::Forwarded
     )
 }
 
-/// Counts, and answers the kernel.
+/// Counts, and answers the kernel: what leaves by an interface goes out there.
 #[inline(always)]
 pub fn finish(outcome: Result<Action, DropReason>) -> i32 {
+    settle(outcome, 0)
+}
+
+/// The same, but what leaves by an interface comes in there.
+#[inline(always)]
+pub fn finish_inwards(outcome: Result<Action, DropReason>) -> i32 {
+    settle(outcome, u64::from(BPF_F_INGRESS))
+}
+
+#[inline(always)]
+fn settle(outcome: Result<Action, DropReason>, direction: u64) -> i32 {
     let action = match outcome {
         Ok(action) => action,
         Err(reason) => {
@@ -63,7 +75,7 @@ pub fn finish(outcome: Result<Action, DropReason>) -> i32 {
                 return DROP;
             };
             // SAFETY: only records the target.
-            unsafe { bpf_redirect(scratch.target, 0) as i32 }
+            unsafe { bpf_redirect(scratch.target, direction) as i32 }
         }
     }
 }
