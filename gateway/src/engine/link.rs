@@ -275,11 +275,15 @@ impl Gateway {
             .sessions
             .values()
             .any(|(s, _)| s.cluster() == &cluster && s.is_up());
+        let mut left = false;
         if let End::Bye(bye) = &end
             && let Some(peer) = self.catalog.peer_mut(&cluster)
         {
             match bye.reason {
-                ByeReason::Left => peer.life.leave(),
+                ByeReason::Left => {
+                    peer.life.leave();
+                    left = true;
+                }
                 ByeReason::Shutdown if !others => peer.life.restarting(bye.lease_ms, now),
                 _ => {}
             }
@@ -289,10 +293,20 @@ impl Gateway {
         {
             peer.fault.get_or_insert_with(|| why.clone());
         }
+        if left {
+            self.part_from(&cluster, now);
+        }
         self.commands.push_back(Command::Closed {
             session,
             cluster,
             end,
         });
+    }
+
+    /// It took leave: no trust outlives that, and its way back is a token, as for anybody.
+    fn part_from(&mut self, cluster: &ClusterId, now: Now) {
+        let mut trust = self.trust.clone();
+        trust.bundles.remove(cluster);
+        self.set_trust(trust, now);
     }
 }

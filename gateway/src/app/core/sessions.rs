@@ -178,7 +178,10 @@ impl Driver {
             End::Local(_) if elsewhere => None,
             End::Local(_) => (now.wall.since(live.since) < SHORT_MS).then_some(AGAIN_MS),
         };
-        if let Some(ms) = hold {
+        // Who is no member is not dialled anyway, and who comes back by a token should not wait.
+        if let Some(ms) = hold
+            && self.gateway.members().contains(cluster)
+        {
             let until = now.mono_ms.saturating_add(ms);
             self.hold.insert(cluster.clone(), until);
         }

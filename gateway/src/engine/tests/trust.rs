@@ -1,6 +1,6 @@
 use causeway_certs::bundle::authority_digest;
 use causeway_proto::limits::SESSIONS_PER_PEER;
-use causeway_proto::model::Revocation;
+use causeway_proto::model::{Bye, ByeReason, Revocation};
 
 use super::*;
 
@@ -41,6 +41,60 @@ fn who_was_cut_off_comes_back_only_with_another_ca() {
     assert_eq!(east.sends(1), ["Bye"]);
     east.meet(2, "west", None);
     assert_eq!(east.sends(2), ["Hello", "Bye"]);
+}
+
+/// Of its own will a peer ends both ways of trust; other ends of a session do not.
+#[test]
+fn who_takes_leave_is_trusted_no_longer() {
+    for (reason, stays) in [(ByeReason::Left, false), (ByeReason::Shutdown, true)] {
+        let mut east = Host::new("east", &["west", "south"], Restored::default());
+        east.meet(1, "west", None);
+        east.meet(2, "south", None);
+        let bye = Bye {
+            reason,
+            lease_ms: 0,
+            message: "west goes".to_owned(),
+        };
+        let now = at(2_000);
+        east.gateway.handle_frame(SessionId(1), Frame::Bye(bye), now);
+        east.work();
+        let bundles = &east.gateway.trust().bundles;
+        assert_eq!(bundles.contains_key(&id("west")), stays, "{reason:?}");
+        assert!(bundles.contains_key(&id("south")));
+        assert_eq!(east.gateway.trust().version, if stays { 1 } else { 2 });
+    }
+}
+
+/// The leader alone decides who is trusted.
+#[test]
+fn a_follower_keeps_the_trust_of_its_leader_when_a_peer_takes_leave() {
+    let leader = Host::new("east", &["west"], Restored::default());
+    let restored = Restored {
+        trust: Some(leader.gateway.trust().clone()),
+        ..Restored::default()
+    };
+    let settings = Settings {
+        gateway: "g1".parse().unwrap(),
+        ..settings("east")
+    };
+    let keys = Box::new(NameKeys(id("east")));
+    let mut east = Host {
+        gateway: Gateway::new(settings, restored, keys, at(0)),
+        stamps: Vec::new(),
+        ends: Vec::new(),
+        now: 2_000,
+    };
+    east.meet(1, "west", None);
+    let bye = Bye {
+        reason: ByeReason::Left,
+        lease_ms: 0,
+        message: "west goes".to_owned(),
+    };
+    let now = at(2_000);
+    east.gateway.handle_frame(SessionId(1), Frame::Bye(bye), now);
+    east.work();
+    assert_eq!(east.ends.len(), 1);
+    assert_eq!(east.gateway.members().len(), 1);
 }
 
 #[test]
