@@ -56,7 +56,8 @@ fn who_takes_leave_is_trusted_no_longer() {
             message: "west goes".to_owned(),
         };
         let now = at(2_000);
-        east.gateway.handle_frame(SessionId(1), Frame::Bye(bye), now);
+        east.gateway
+            .handle_frame(SessionId(1), Frame::Bye(bye), now);
         east.work();
         let bundles = &east.gateway.trust().bundles;
         assert_eq!(bundles.contains_key(&id("west")), stays, "{reason:?}");
@@ -91,7 +92,8 @@ fn a_follower_keeps_the_trust_of_its_leader_when_a_peer_takes_leave() {
         message: "west goes".to_owned(),
     };
     let now = at(2_000);
-    east.gateway.handle_frame(SessionId(1), Frame::Bye(bye), now);
+    east.gateway
+        .handle_frame(SessionId(1), Frame::Bye(bye), now);
     east.work();
     assert_eq!(east.ends.len(), 1);
     assert_eq!(east.gateway.members().len(), 1);
