@@ -56,6 +56,10 @@ struct State {
     objects: BTreeMap<(String, String), Value>,
     /// Collection, version, what a watch says of it.
     events: Vec<(String, u64, Value)>,
+    /// Up to which version they are forgotten.
+    compacted: u64,
+    /// How often all watches were ended.
+    cuts: u64,
     asked: Vec<Asked>,
     faults: Option<Faults>,
     tokens: Option<Tokens>,
@@ -145,6 +149,19 @@ impl Fake {
         }
     }
 
+    /// Ends all watches, as a load balancer or a restart does.
+    pub fn cut(&self) {
+        self.state.lock().unwrap().cuts += 1;
+        self.tell();
+    }
+
+    /// Forgets what happened so far, as etcd does after minutes: a watch from before has to list anew (410).
+    pub fn compact(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.compacted = state.version;
+        state.events.clear();
+    }
+
     fn tell(&self) {
         self.changed.send_modify(|count| *count += 1);
     }
@@ -190,7 +207,16 @@ impl Fake {
     fn watch(&self, path: &str, query: &str) -> Reply {
         let since = parameter(query, "resourceVersion").and_then(|version| version.parse().ok());
         let collection = path.to_owned();
-        let start = (self.clone(), self.changed.subscribe(), since.unwrap_or(0));
+        let since = since.unwrap_or(0);
+        let cuts = {
+            let state = self.state.lock().unwrap();
+            if since < state.compacted {
+                let status = status(410, "Expired", "too old resource version");
+                return reply(200, &json!({"type": "ERROR", "object": status}));
+            }
+            state.cuts
+        };
+        let start = (self.clone(), self.changed.subscribe(), since);
         let stream = futures::stream::unfold(start, move |(fake, mut changed, mut since)| {
             let collection = collection.clone();
             async move {
@@ -198,6 +224,9 @@ impl Fake {
                     changed.borrow_and_update();
                     let news = {
                         let state = fake.state.lock().unwrap();
+                        if state.cuts != cuts {
+                            return None;
+                        }
                         let fresh = |(of, version, _): &&(String, u64, Value)| {
                             *of == collection && *version > since
                         };
@@ -397,9 +426,12 @@ fn reply(code: u16, object: &Value) -> Reply {
 }
 
 fn refused(code: u16, reason: &str, message: &str) -> Reply {
-    let status = json!({
+    reply(code, &status(code, reason, message))
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "code": code,
-    });
-    reply(code, &status)
+    })
 }

@@ -18,6 +18,8 @@ use crate::mirror::{Change, Item, Source};
 /// The pause after a failure begins here, doubles, and stays at `PAUSE_MAX`.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A watch of which nothing bad is heard for so long works: connecting takes no longer.
+const CALM: Duration = Duration::from_secs(40);
 /// Objects of one answer to a list.
 const PAGE: u32 = 500;
 
@@ -105,7 +107,18 @@ async fn follow(
     let mut events = Box::pin(watcher(api, config));
     let mut listing = Vec::<Item>::new();
     let mut pause = PAUSE;
-    while let Some(event) = events.next().await {
+    loop {
+        // A watch that begins again says nothing of it.
+        let Ok(event) = tokio::time::timeout(CALM, events.next()).await else {
+            trouble.over();
+            pause = PAUSE;
+            continue;
+        };
+        let Some(event) = event else { return };
+        if event.is_ok() {
+            trouble.over();
+            pause = PAUSE;
+        }
         let change = match event {
             Ok(Event::Init) => {
                 listing.clear();
@@ -115,11 +128,7 @@ async fn follow(
                 listing.extend(item(source, value(object, resource)));
                 None
             }
-            Ok(Event::InitDone) => {
-                trouble.over();
-                pause = PAUSE;
-                Some(Change::Listed(source, std::mem::take(&mut listing)))
-            }
+            Ok(Event::InitDone) => Some(Change::Listed(source, std::mem::take(&mut listing))),
             Ok(Event::Apply(object)) => {
                 item(source, value(object, resource)).map(|item| Change::Put(source, item))
             }
@@ -155,3 +164,6 @@ pub(super) fn value(object: DynamicObject, resource: &ApiResource) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests;
