@@ -163,11 +163,16 @@ fn revoke(scene: &Scene<'_>) -> anyhow::Result<()> {
     }
     let outcome = causeway(stage, Side::West, &["revoke", &east])
         .and_then(|_| withdrawn(scene))
-        .and_then(|()| phase(scene, Side::West, &east, "Revoked"));
+        .and_then(|()| not_joined(scene, Side::West, &east));
     if apart {
         stage.ground.heal(&stage.east.context)?;
     }
     outcome?;
+    // The object that a peering has made went with it; one that somebody writes says so as long as it stands.
+    let peer = json!({"apiVersion": "causeway.dev/v1alpha1", "kind": "ClusterPeer",
+        "metadata": {"name": east}, "spec": {"revoked": true}});
+    scene.system(Side::West).apply(&peer)?;
+    phase(scene, Side::West, &east, "Revoked")?;
     // The one who was cut off joins in vain while it is who it was.
     let token = install::token(stage, Side::West)?;
     let refused = causeway(stage, Side::East, &["join", &token]);
