@@ -171,8 +171,12 @@ fn revoke(scene: &Scene<'_>) -> anyhow::Result<()> {
     // The object that a peering has made went with it; one that somebody writes says so as long as it stands.
     let peer = json!({"apiVersion": "causeway.dev/v1alpha1", "kind": "ClusterPeer",
         "metadata": {"name": east}, "spec": {"revoked": true}});
-    scene.system(Side::West).apply(&peer)?;
-    phase(scene, Side::West, &east, "Revoked")?;
+    let system = scene.system(Side::West);
+    system.apply(&peer)?;
+    let said = phase(scene, Side::West, &east, "Revoked");
+    // As long as it stands, it undoes every new pairing.
+    system.delete(PEER, &east)?;
+    said?;
     // The one who was cut off joins in vain while it is who it was.
     let token = install::token(stage, Side::West)?;
     let refused = causeway(stage, Side::East, &["join", &token]);
