@@ -43,6 +43,19 @@ fn who_was_cut_off_comes_back_only_with_another_ca() {
     assert_eq!(east.sends(2), ["Hello", "Bye"]);
 }
 
+/// The peer of the first session ends it.
+fn west_goes(east: &mut Host, reason: ByeReason) {
+    let bye = Bye {
+        reason,
+        lease_ms: 0,
+        message: "west goes".to_owned(),
+    };
+    let now = at(2_000);
+    east.gateway
+        .handle_frame(SessionId(1), Frame::Bye(bye), now);
+    east.work();
+}
+
 /// Of its own will a peer ends both ways of trust; other ends of a session do not.
 #[test]
 fn who_takes_leave_is_trusted_no_longer() {
@@ -50,15 +63,7 @@ fn who_takes_leave_is_trusted_no_longer() {
         let mut east = Host::new("east", &["west", "south"], Restored::default());
         east.meet(1, "west", None);
         east.meet(2, "south", None);
-        let bye = Bye {
-            reason,
-            lease_ms: 0,
-            message: "west goes".to_owned(),
-        };
-        let now = at(2_000);
-        east.gateway
-            .handle_frame(SessionId(1), Frame::Bye(bye), now);
-        east.work();
+        west_goes(&mut east, reason);
         let bundles = &east.gateway.trust().bundles;
         assert_eq!(bundles.contains_key(&id("west")), stays, "{reason:?}");
         assert!(bundles.contains_key(&id("south")));
@@ -86,15 +91,7 @@ fn a_follower_keeps_the_trust_of_its_leader_when_a_peer_takes_leave() {
         now: 2_000,
     };
     east.meet(1, "west", None);
-    let bye = Bye {
-        reason: ByeReason::Left,
-        lease_ms: 0,
-        message: "west goes".to_owned(),
-    };
-    let now = at(2_000);
-    east.gateway
-        .handle_frame(SessionId(1), Frame::Bye(bye), now);
-    east.work();
+    west_goes(&mut east, ByeReason::Left);
     assert_eq!(east.ends.len(), 1);
     assert_eq!(east.gateway.members().len(), 1);
 }
