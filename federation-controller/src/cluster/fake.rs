@@ -206,8 +206,8 @@ impl Fake {
 
     fn watch(&self, path: &str, query: &str) -> Reply {
         let since = parameter(query, "resourceVersion").and_then(|version| version.parse().ok());
-        let collection = path.to_owned();
         let since = since.unwrap_or(0);
+        let collection = path.to_owned();
         let cuts = {
             let state = self.state.lock().unwrap();
             if since < state.compacted {

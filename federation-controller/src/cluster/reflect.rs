@@ -18,7 +18,7 @@ use crate::mirror::{Change, Item, Source};
 /// The pause after a failure begins here, doubles, and stays at `PAUSE_MAX`.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// A watch of which nothing bad is heard for so long works: connecting takes no longer.
+/// A watch of which nothing bad is heard for so long works: kube gives up connecting after 30 s.
 const CALM: Duration = Duration::from_secs(40);
 /// Objects of one answer to a list.
 const PAGE: u32 = 500;
@@ -105,30 +105,39 @@ async fn follow(
 ) {
     let config = watcher::Config::default().page_size(PAGE);
     let mut events = Box::pin(watcher(api, config));
-    let mut listing = Vec::<Item>::new();
+    // While there is one, it is not known whether the API server answers.
+    let mut listing = None::<Vec<Item>>;
     let mut pause = PAUSE;
     loop {
-        // A watch that begins again says nothing of it.
-        let Ok(event) = tokio::time::timeout(CALM, events.next()).await else {
-            trouble.over();
-            pause = PAUSE;
-            continue;
+        let event = match tokio::time::timeout(CALM, events.next()).await {
+            Ok(Some(event)) => Some(event),
+            Ok(None) => return,
+            Err(_) => None,
         };
-        let Some(event) = event else { return };
-        if event.is_ok() {
+        // A watch that begins again says nothing of it, and a list is announced before it is asked for.
+        let works = match &event {
+            Some(event) => matches!(event, Ok(event) if !matches!(event, Event::Init)),
+            None => listing.is_none(),
+        };
+        if works {
             trouble.over();
             pause = PAUSE;
         }
+        let Some(event) = event else { continue };
         let change = match event {
             Ok(Event::Init) => {
-                listing.clear();
+                listing = Some(Vec::new());
                 None
             }
             Ok(Event::InitApply(object)) => {
-                listing.extend(item(source, value(object, resource)));
+                let items = item(source, value(object, resource));
+                listing.get_or_insert_default().extend(items);
                 None
             }
-            Ok(Event::InitDone) => Some(Change::Listed(source, std::mem::take(&mut listing))),
+            Ok(Event::InitDone) => {
+                let items = listing.take().unwrap_or_default();
+                Some(Change::Listed(source, items))
+            }
             Ok(Event::Apply(object)) => {
                 item(source, value(object, resource)).map(|item| Change::Put(source, item))
             }

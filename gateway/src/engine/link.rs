@@ -275,15 +275,12 @@ impl Gateway {
             .sessions
             .values()
             .any(|(s, _)| s.cluster() == &cluster && s.is_up());
-        let mut left = false;
+        let left = matches!(&end, End::Bye(bye) if bye.reason == ByeReason::Left);
         if let End::Bye(bye) = &end
             && let Some(peer) = self.catalog.peer_mut(&cluster)
         {
             match bye.reason {
-                ByeReason::Left => {
-                    peer.life.leave();
-                    left = true;
-                }
+                ByeReason::Left => peer.life.leave(),
                 ByeReason::Shutdown if !others => peer.life.restarting(bye.lease_ms, now),
                 _ => {}
             }

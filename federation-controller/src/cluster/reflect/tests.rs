@@ -152,6 +152,25 @@ async fn an_api_server_that_is_away_withdraws_nothing() {
     }
 }
 
+/// Each begins anew with a list, which tells nothing before it is answered.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_refused_is_a_trouble_until_it_works() {
+    let fake = Fake::new();
+    fake.faults(|_| Some(Fault::Refused(403)));
+    let mut all = Reflected::start(&fake, Source::Services);
+    let mut said = all.troubles.subscribe();
+    said.changed().await.unwrap();
+    for _ in 0..5 {
+        all.silent().await;
+        assert!(!said.has_changed().unwrap());
+    }
+    let asked = all.requests();
+    assert!((5..=120).contains(&asked), "{asked} requests");
+    all.fake.well();
+    assert_eq!(all.next().await, "listed ");
+    assert_eq!(all.trouble(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_kind_without_definition_is_named_and_asked_for_again() {
     let fake = Fake::new();

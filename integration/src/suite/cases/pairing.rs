@@ -163,12 +163,12 @@ fn revoke(scene: &Scene<'_>) -> anyhow::Result<()> {
     }
     let outcome = causeway(stage, Side::West, &["revoke", &east])
         .and_then(|_| withdrawn(scene))
-        .and_then(|()| not_joined(scene, Side::West, &east));
+        .and_then(|()| gone(scene, Side::West, &east));
     if apart {
         stage.ground.heal(&stage.east.context)?;
     }
     outcome?;
-    // The object that a peering has made went with it; one that somebody writes says so as long as it stands.
+    // An object that somebody writes says so as long as it stands.
     let peer = json!({"apiVersion": "causeway.dev/v1alpha1", "kind": "ClusterPeer",
         "metadata": {"name": east}, "spec": {"revoked": true}});
     let system = scene.system(Side::West);
@@ -194,7 +194,7 @@ fn leave_and_join(scene: &Scene<'_>) -> anyhow::Result<()> {
     causeway(stage, Side::West, &["leave"])?;
     withdrawn(scene)?;
     for (side, peer) in [(Side::East, &west), (Side::West, &east)] {
-        not_joined(scene, side, peer)?;
+        gone(scene, side, peer)?;
     }
     scene.show("west: causeway leave");
     install::forget(stage, Side::West)?;
@@ -222,18 +222,14 @@ fn leave_and_join(scene: &Scene<'_>) -> anyhow::Result<()> {
         .try_for_each(|side| install::connected(stage, side))
 }
 
-fn not_joined(scene: &Scene<'_>, side: Side, peer: &str) -> anyhow::Result<()> {
+/// An object that a peering has made goes with it.
+fn gone(scene: &Scene<'_>, side: Side, peer: &str) -> anyhow::Result<()> {
     let place = scene.at(side);
-    let what = format!("{place}: no ClusterPeer {peer}, or one not joined");
+    let what = format!("{place}: no ClusterPeer {peer}");
     within(CONDITIONS, &what, || {
-        let Some(object) = place.cluster.get(PEER, "", peer)? else {
-            return Ok(Look::Yes(()));
-        };
-        let joined = seen::condition(&object, "Joined").is_some_and(|c| c.status == "True");
-        Ok(if joined {
-            Look::No(seen::shown(&seen::conditions(&object)))
-        } else {
-            Look::Yes(())
+        Ok(match place.cluster.get(PEER, "", peer)? {
+            None => Look::Yes(()),
+            Some(object) => Look::No(seen::shown(&seen::conditions(&object))),
         })
     })
 }
