@@ -47,15 +47,16 @@ pub struct Ring {
     pub members: Vec<Member>,
     /// By `hash % slots.len()`. `current` is nobody only where the newest generation is empty.
     pub slots: Vec<Slot>,
-    /// By `hash % older.len()`, for generations of another size; asked for a previous owner when
-    /// `slots` has none: the first of both that differs from the current owner. Empty if not needed.
+    /// By `hash % older.len()`, for generations of another size, or of the same one where the newest is
+    /// empty; asked for another owner when `slots` has none: the first of both that differs from the one
+    /// that is known. Empty if not needed.
     pub older: Vec<Slot>,
 }
 
 impl Ring {
-    /// What a gateway finds for a flow. The programs do the same.
+    /// What a gateway finds for a packet of a flow, the `first` one or another. The programs do the same.
     #[must_use]
-    pub fn find(&self, hash: u32) -> Slot {
+    pub fn find(&self, hash: u32, first: bool) -> Slot {
         let at = |slots: &[Slot]| {
             let size = u32::try_from(slots.len()).unwrap_or(u32::MAX);
             let index = usize::try_from(hash.checked_rem(size)?).ok()?;
@@ -66,9 +67,14 @@ impl Ring {
             previous: NONE,
         };
         let mut slot = at(&self.slots).unwrap_or(none);
+        let older = at(&self.older).unwrap_or(none);
+        let older = |than| differing(than, [older.current, older.previous]);
         if slot.previous == NONE {
-            let older = at(&self.older).unwrap_or(none);
-            slot.previous = differing(slot.current, [older.current, older.previous]);
+            slot.previous = older(slot.current);
+        }
+        if slot.current == NONE && !first {
+            slot.current = slot.previous;
+            slot.previous = older(slot.current);
         }
         slot
     }
@@ -122,7 +128,9 @@ pub fn ring(generations: &[Generation], draining: &[Member]) -> Result<Ring, NoM
         .map(|g| (class(g.slots), owners(g, &index)))
         .collect();
     let size = owners.first().map_or(0, |(size, _)| *size);
-    let other = owners.iter().map(|(s, _)| *s).find(|s| *s != size);
+    // Of an empty newest one both names are old owners, and `slots` has place for one.
+    let older = owners.iter().map(|(s, _)| *s).find(|s| *s != size);
+    let older = older.or_else(|| newest.is_empty().then_some(size));
     let of = |wanted: u32| -> Vec<&[u16]> {
         let same = owners.iter().filter(|(size, _)| *size == wanted);
         same.map(|(_, owners)| owners.as_slice()).collect()
@@ -130,7 +138,7 @@ pub fn ring(generations: &[Generation], draining: &[Member]) -> Result<Ring, NoM
     Ok(Ring {
         members: by_key.into_values().cloned().collect(),
         slots: slots(size, &of(size), false),
-        older: other.map_or_else(Vec::new, |size| slots(size, &of(size), true)),
+        older: older.map_or_else(Vec::new, |size| slots(size, &of(size), true)),
     })
 }
 

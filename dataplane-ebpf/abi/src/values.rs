@@ -69,8 +69,9 @@ plain! {
         stage_one: RingRef,
         /// Ring over own endpoints; none = no own endpoint ready. A slot with a previous owner only takes no new flow.
         stage_two: RingRef,
-        /// Owners by older generations of another size. Where `stage_two` names no previous owner, asked by the hash
-        /// modulo its own slots: the first of its slot's two that is somebody and not the current one.
+        /// Owners by older generations of another size, or of the same where the newest is empty. Where `stage_two` names
+        /// no previous owner, or nobody but one, asked by the hash modulo its own slots: the first of its slot's two that
+        /// is somebody and not the one known.
         stage_two_older: RingRef,
         /// [`frontend_flags`].
         flags: u32,

@@ -110,8 +110,8 @@ pub struct Chosen {
     pub previous: [u8; 6],
 }
 
-/// Stage two: the endpoint for a flow hash. Where all members are gone and some still drain, a slot has a previous
-/// owner only, and takes nothing new.
+/// Stage two: the endpoint for a flow hash. Where all members are gone and some still drain, a slot has previous
+/// owners only, and takes nothing new.
 #[inline(always)]
 pub fn stage_two(frontend: &Frontend, hash: u32, first: bool) -> Result<Chosen, DropReason> {
     let Slot {
@@ -122,7 +122,8 @@ pub fn stage_two(frontend: &Frontend, hash: u32, first: bool) -> Result<Chosen, 
         previous = older_owner(frontend, hash, current);
     }
     if current == NO_ORDINAL && !first {
-        (current, previous) = (previous, NO_ORDINAL);
+        current = previous;
+        previous = older_owner(frontend, hash, current);
     }
     if current == NO_ORDINAL {
         maps::count_rejected(frontend.service);

@@ -72,6 +72,29 @@ fn who_drains_keeps_old_flows_when_nobody_takes_new_ones() {
     );
 }
 
+/// Pods become unready one after the other, as when their nodes are taken for lost: each still finds its flows.
+#[test]
+fn who_went_before_the_last_keeps_old_flows_too() {
+    let all = equal(2);
+    let last = all.get(..1).unwrap();
+    for (slots, before) in [(251, 251), (1021, 251)] {
+        let generations = [
+            generation(3, slots, &[]),
+            generation(2, slots, last),
+            generation(1, before, &all),
+        ];
+        let old = ring(&[generation(1, before, &all)], &[]).unwrap();
+        let new = ring(&generations, &all).unwrap();
+        for hash in 0..5_000 {
+            let held = owner(&old, old.find(hash, true).current).unwrap();
+            assert_eq!(new.find(hash, true).current, NONE);
+            let Slot { current, previous } = new.find(hash, false);
+            let named = [owner(&new, current), owner(&new, previous)];
+            assert!(named.contains(&Some(held)), "{hash}: {named:?}");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_size_becomes_a_class() {
     assert_eq!(class(1000), 1021);
@@ -173,7 +196,7 @@ proptest! {
         let exists: BTreeSet<EndpointKey> =
             lists[0].iter().chain(&drained).map(|m| m.key).collect();
         for hash in hashes {
-            let found = whole.find(hash);
+            let found = whole.find(hash, true);
             let owners: Vec<EndpointKey> = alone
                 .iter()
                 .filter_map(|r| owner(r, r.slots[hash as usize % r.slots.len()].current))
@@ -193,9 +216,9 @@ proptest! {
         before in members(8), after in members(8), hash in any::<u32>(),
     ) {
         let old = ring(&[generation(1, 251, &before)], &[]).unwrap();
-        let held = owner(&old, old.find(hash).current).unwrap();
+        let held = owner(&old, old.find(hash, true).current).unwrap();
         let new = ring(&[generation(2, 1021, &after), generation(1, 251, &before)], &before).unwrap();
-        let slot = new.find(hash);
+        let slot = new.find(hash, false);
         let reach = [owner(&new, slot.current), owner(&new, slot.previous)];
         prop_assert!(reach.contains(&Some(held)));
     }

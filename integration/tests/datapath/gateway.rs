@@ -134,6 +134,24 @@ fn a_slot_that_only_drains_takes_nothing_new() {
 }
 
 #[test]
+fn a_slot_that_only_drains_names_both_of_its_last_owners() {
+    with_world(|world| {
+        let draining = world.ring(8, 0xffff, 1);
+        let older = world.ring(9, 1, 0);
+        world.frontend(REMOTE, |frontend| {
+            (frontend.stage_two, frontend.stage_two_older) = (draining, older)
+        });
+        let frame = hashed(Frame::new(
+            C,
+            REMOTE,
+            Transport::tcp(40_000, 80, flags::ACK),
+        ));
+        let (out, _) = world.tunnel(from_peer(false), &frame).tunnelled();
+        assert_eq!((out.destination_mac, out.source_mac), (NAME_2, NAME_1));
+    });
+}
+
+#[test]
 fn affinity_is_by_client_alone() {
     with_world(|world| {
         world.frontend(IMPORTED, |frontend| frontend.affinity_secs = 10_800);
