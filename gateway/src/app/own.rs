@@ -204,6 +204,7 @@ async fn enrolled(
         return Err(EnrolError::NotEnrolled { dir, role });
     };
     let (dir, cluster) = (&config.state_dir, Some(&config.cluster));
+    let mut pause = renew::ENROL_SOON;
     loop {
         let member =
             dial::member_by_token(dir, role, by, cluster, now, PATIENCE, Some(holding)).await;
@@ -211,7 +212,8 @@ async fn enrolled(
             // The controller may come up after this, or be restarting; nothing works before it has.
             Err(error) if dial::passes(&error) => {
                 tracing::warn!(error = dial::causes(&error), "no certificate yet");
-                tokio::time::sleep(renew::ENROL_AGAIN).await;
+                tokio::time::sleep(pause).await;
+                pause = renew::ENROL_AGAIN.min(pause.saturating_mul(2));
             }
             decided => return decided,
         }

@@ -18,6 +18,9 @@ use crate::config::Leadership;
 /// How often the controller is asked for a certificate while it does not come by itself: it may have lost its store, and
 /// then knows neither us nor our CA.
 pub(super) const ENROL_AGAIN: Duration = Duration::from_secs(10);
+/// The pause after the first time that a starting gateway got no certificate; it doubles up to [`ENROL_AGAIN`]. In an
+/// installation the controller starts at the same time.
+pub(super) const ENROL_SOON: Duration = Duration::from_millis(500);
 /// How often it is looked whether there is anything to do.
 const LOOK: Duration = Duration::from_secs(1);
 
