@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -48,6 +50,7 @@ type line struct {
 	connection net.Conn
 	reader     *bufio.Reader
 	pod        string
+	part       string
 }
 
 func startLoss(mode, to string, every time.Duration) (*Loss, error) {
@@ -91,7 +94,7 @@ func (loss *Loss) hold() error {
 		connection.Close()
 		return err
 	}
-	loss.held = &line{connection, reader, identity.short()}
+	loss.held = &line{connection: connection, reader: reader, pod: identity.short()}
 	return nil
 }
 
@@ -187,11 +190,28 @@ func (held *line) send(number int) error {
 	if _, err := fmt.Fprintln(held.connection, sent); err != nil {
 		return err
 	}
-	got, err := readLine(held.reader)
-	if err == nil && got != sent {
-		err = fmt.Errorf("sent %s, got %s", sent, got)
+	for {
+		got, err := held.next()
+		if err != nil || got == sent {
+			return err
+		}
+		// The answer to one that was given up before.
+		if late, err := strconv.Atoi(got); err != nil || late > number {
+			return fmt.Errorf("sent %s, got %s", sent, got)
+		}
 	}
-	return err
+}
+
+// next is the next line, what came of it before the last deadline included.
+func (held *line) next() (string, error) {
+	part, err := held.reader.ReadString('\n')
+	held.part += part
+	if err != nil {
+		return "", err
+	}
+	whole := strings.TrimSpace(held.part)
+	held.part = ""
+	return whole, nil
 }
 
 func (loss *Loss) finish() Count {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -190,9 +189,4 @@ func duration(text string, otherwise time.Duration) time.Duration {
 		return value
 	}
 	return otherwise
-}
-
-func readLine(reader *bufio.Reader) (string, error) {
-	line, err := reader.ReadString('\n')
-	return strings.TrimSpace(line), err
 }
