@@ -83,7 +83,7 @@ pub fn wanted(known: &Known<'_>, namespace: &str, name: &str, wants: &mut Wants)
     let target = Target::new(Kind::ServiceImport, namespace, name);
     // It is wanted after all: what is known of it is written.
     wants.left.remove(&target);
-    let slices = slices::of(service, import, &target);
+    let slices = slices::of(known.view, service, import, &target);
     let wanted = object(known, import, !slices.is_empty());
     wants.objects.insert(target, wanted);
     wants.objects.extend(slices);

@@ -23,7 +23,7 @@ use causeway_proto::model::{
 pub use identity::of as identity_of;
 pub use ledger::{Holder, Ledger};
 pub use mapping::foretell;
-pub use node::range as node_range;
+pub use node::{range as node_range, told as told_vips};
 pub use own::own as own_prefixes;
 pub use ring::{SIZE_CLASSES, size_class};
 

@@ -4,7 +4,8 @@ use aya_ebpf::programs::TcContext;
 use causeway_abi::{Config, DropReason, FlowKey4, FlowKind, Pod};
 
 use crate::{
-    flow, lookup, maps,
+    flow::{self, Found},
+    lookup, maps,
     rewrite::{self, Change},
     send,
     skb::{self, Packet},
@@ -48,27 +49,57 @@ fn arrived(
     pod: &Pod,
 ) -> Result<Action, DropReason> {
     let home = &maps::scratch()?.home;
-    let view = lookup::seen_here(config, home.peer, home.source).ok_or(DropReason::NoFlow)?;
-    let key = FlowKey4 {
+    let mut key = FlowKey4 {
         local: home.destination,
-        remote: view,
+        remote: [0; 4],
         local_port: packet.transport.destination_port,
         remote_port: home.source_port,
         protocol: packet.ip.protocol,
         kind: FlowKind::Client as u8,
         reserved: [0; 2],
     };
-    let found = flow::find(&key).ok_or(DropReason::NoFlow)?;
-    if found.flow().peer != home.peer || found.flow().address != home.source {
-        return Err(DropReason::NoFlow);
-    }
+    let found = entry(config, &mut key, home.peer, home.source)?;
     flow::answer_seen(&key, &found, packet, skb::now())?;
     let change = Change {
-        source: view,
+        source: key.remote,
         destination: home.destination,
         source_port: home.source_port,
         ..Change::none(packet)
     };
     rewrite::apply(ctx, packet, &change)?;
     send::deliver(ctx, pod.ifindex, pod.pod_mac, pod.host_mac)
+}
+
+/// The entry of a client for an address of a peer's, and in the key what the client dialled: our VIP for the service, or
+/// that address as it appears here.
+#[inline(always)]
+pub fn entry(
+    config: &Config,
+    key: &mut FlowKey4,
+    peer: u16,
+    theirs: [u8; 4],
+) -> Result<Found, DropReason> {
+    key.remote = lookup::seen_here(config, peer, theirs).ok_or(DropReason::NoFlow)?;
+    if let Some(found) = of(key, peer, theirs) {
+        return Ok(found);
+    }
+    let mapped = lookup::mapped_in(peer, theirs).ok_or(DropReason::NoFlow)?;
+    if mapped == key.remote {
+        return Err(DropReason::NoFlow);
+    }
+    key.remote = mapped;
+    of(key, peer, theirs).ok_or(DropReason::NoFlow)
+}
+
+/// What is found under a key, if it is of that address.
+#[inline(always)]
+#[must_use]
+pub fn of(key: &FlowKey4, peer: u16, theirs: [u8; 4]) -> Option<Found> {
+    let found = flow::find(key)?;
+    let flow = found.flow();
+    if flow.peer == peer && flow.address == theirs {
+        Some(found)
+    } else {
+        None
+    }
 }

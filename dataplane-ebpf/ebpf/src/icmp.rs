@@ -4,7 +4,7 @@ use aya_ebpf::programs::TcContext;
 use causeway_abi::{Config, DropReason, FlowKey4, FlowKind, Pod, protocol};
 
 use crate::{
-    flow, lookup, maps,
+    client, flow, lookup, maps,
     parse::{Ipv4, checksum_after, sum_replace},
     pod::answer_outer,
     rewrite::{self, Change, store},
@@ -151,21 +151,20 @@ fn told(
     let peer = maps::scratch()?.inbound.vni.number;
     let quote = quote(ctx, packet)?;
     let theirs = quote.ip.destination;
-    let view = lookup::seen_here(config, peer, theirs).ok_or(DropReason::NoFlow)?;
-    let key = FlowKey4 {
+    let mut key = FlowKey4 {
         local: packet.ip.destination,
-        remote: view,
+        remote: [0; 4],
         local_port: quote.source_port,
         remote_port: quote.destination_port,
         protocol: quote.ip.protocol,
         kind: FlowKind::Client as u8,
         reserved: [0; 2],
     };
-    let found = flow::find(&key).ok_or(DropReason::NoFlow)?;
-    let flow = found.flow();
-    if quote.ip.source != packet.ip.destination || flow.peer != peer || flow.address != theirs {
+    if quote.ip.source != packet.ip.destination {
         return Err(DropReason::NoFlow);
     }
+    client::entry(config, &mut key, peer, theirs)?;
+    let view = key.remote;
     rewrite_quote(
         ctx,
         packet,

@@ -165,7 +165,7 @@ pub fn answer_outer(
 }
 
 apart! {
-    /// The pod dials a VIP or a mapped address, or goes on with what it dialled.
+    /// The pod dials a VIP, or a mapped address of an endpoint or a VIP, or goes on with what it dialled.
     pub fn dial = dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
 }
 
@@ -211,7 +211,7 @@ fn dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, Dr
     .map(|_| Next::Tunnel)
 }
 
-/// Stage one, or the owner of a mapped address; kept in a new entry.
+/// Stage one, or the owner of a mapped address, which may be its VIP; kept in a new entry.
 #[inline(never)]
 fn open(
     config: &Config,
@@ -229,6 +229,8 @@ fn open(
         ..Flow::default()
     };
     let mut affinity = false;
+    // By what else the same address of the same cluster may be dialled here.
+    let other;
     if lookup::is_vip(config, dialled) {
         let frontend =
             maps::frontend(&lookup::dialled(packet, dialled)).ok_or(DropReason::NoFrontend)?;
@@ -246,8 +248,34 @@ fn open(
         };
         let member = maps::member(&ordinal).ok_or(DropReason::DanglingId)?;
         (flow.peer, flow.address, flow.service) = (member.peer, v4(&member.vip), frontend.service);
+        other = lookup::mapped_in(flow.peer, flow.address);
     } else {
         (flow.peer, flow.address) = lookup::mapped_out(dialled)?;
+        other = lookup::seen_here(config, flow.peer, flow.address);
+        // A VIP of that cluster: affinity and counters are those of the service.
+        if let Some(vip) = other
+            && lookup::is_vip(config, vip)
+        {
+            let frontend =
+                maps::frontend(&lookup::dialled(packet, vip)).ok_or(DropReason::NoFrontend)?;
+            affinity = frontend.affinity_secs != 0;
+            flow.service = frontend.service;
+        }
+    }
+    // From one port to both there would be one connection at the other end.
+    if let Some(other) = other
+        && other != dialled
+        && let Some(found) = client::of(
+            &FlowKey4 {
+                remote: other,
+                ..*key
+            },
+            flow.peer,
+            flow.address,
+        )
+        && flow::blocks(&found, now)
+    {
+        return Err(DropReason::VipCollision);
     }
     flow.hash = flow_hash(&config.hash_seed, &packet.tuple(flow.address, affinity));
     maps::count_sent(flow.service, packet.length, true);

@@ -1,15 +1,14 @@
 //! Pure: the EndpointSlices of an import, for those who read them: one source cluster each. They never carry the
 //! label by which kube-proxy would take them for a Service's.
 //!
-//! Of a service with an address of its own each source cluster has one, and it holds that address: from here the
-//! clusters are not told apart by address, and a peer's own VIP would mean another service here. Of a headless one
-//! they hold the endpoints as they are dialled from here.
+//! Of a service with an address of its own each source cluster has one, and it holds that cluster's VIP as it appears
+//! here: who dials it reaches that cluster alone. Of a headless one they hold the endpoints as they are dialled from here.
 
 use std::collections::BTreeMap;
 
 use causeway_proto::model::{
     Address, ClusterId, Import, ImportEndpoint, ImportPort, ImportShare, Liveness, Protocol,
-    ServiceName,
+    ServiceName, View,
 };
 use serde_json::{Value, json};
 
@@ -34,6 +33,7 @@ const PORTS: usize = 100;
 
 /// The slices of this import; none of a cluster that is silent.
 pub(super) fn of(
+    view: &View,
     service: &ServiceName,
     import: &Import,
     owner: &Target,
@@ -64,12 +64,22 @@ pub(super) fn of(
             if share.liveness != Liveness::Withdrawn {
                 let ports = import.ports.iter().take(PORTS);
                 let ports = ports.map(|p| port(p, p.port)).collect();
-                let endpoints = vec![of_share(vip, share)];
-                add(cluster, String::new(), vip.is_v4(), ports, endpoints);
+                let address = seen_as(view, cluster, share.vip).unwrap_or(vip);
+                let endpoints = vec![of_share(address, share)];
+                add(cluster, String::new(), address.is_v4(), ports, endpoints);
             }
         }
     }
     slices
+}
+
+/// A cluster's VIP as it appears here; `None` while there is no mapping for it: then the import's own address serves.
+fn seen_as(view: &View, cluster: &ClusterId, theirs: Address) -> Option<Address> {
+    let mappings = match view.peers.get(cluster) {
+        Some(peer) => &peer.mappings,
+        None => &view.self_map,
+    };
+    mappings.iter().find_map(|m| m.to_ours(theirs))
 }
 
 /// Endpoints that go into one slice together.
@@ -173,8 +183,8 @@ fn conditions(ready: bool) -> Value {
     json!({"ready": ready, "serving": ready, "terminating": false})
 }
 
-fn of_share(vip: Address, share: &ImportShare) -> Value {
-    json!({"addresses": [vip.to_string()], "conditions": conditions(share.ready > 0)})
+fn of_share(address: Address, share: &ImportShare) -> Value {
+    json!({"addresses": [address.to_string()], "conditions": conditions(share.ready > 0)})
 }
 
 fn endpoint(endpoint: &ImportEndpoint) -> Value {

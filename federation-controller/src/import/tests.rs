@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use causeway_proto::model::{
-    ClusterSet, ImportEndpoint, ImportShare, Liveness, PeerNumber, PeerView, Protocol, Timestamp,
+    ClusterSet, ImportEndpoint, ImportShare, Liveness, Mapping, PeerNumber, PeerView, Protocol,
+    Timestamp,
 };
 use expect_test::{Expect, expect};
 

@@ -179,13 +179,19 @@ fn gap(pools: &[Prefix], taken: &[Mapping], like: Prefix) -> Option<Prefix> {
     })
 }
 
-/// Without those that lie inside another.
-fn outermost(prefixes: &[Prefix]) -> BTreeSet<Prefix> {
+/// Without those that lie inside another, in their order: what comes first is mapped first.
+fn outermost(prefixes: &[Prefix]) -> Vec<Prefix> {
     let inside = |p: &Prefix| {
         let mut others = prefixes.iter();
         others.any(|o| o.bits() < p.bits() && o.contains(p.base()))
     };
-    prefixes.iter().copied().filter(|p| !inside(p)).collect()
+    let mut kept = Vec::new();
+    for prefix in prefixes {
+        if !inside(prefix) && !kept.contains(prefix) {
+            kept.push(*prefix);
+        }
+    }
+    kept
 }
 
 fn full(subject: &str, theirs: Prefix) -> Problem {

@@ -7,12 +7,15 @@ use causeway_proto::model::{
     Address, Allocations, Allotted, Exports, Prefix, Problem, ProblemKind, Timestamp,
 };
 
-use super::{Pools, rested, start};
+use super::{Pools, SHORTEST_MAPPED, rested, start};
 
 /// The part of the pool that is for nodes, as a power of two: an eighth, 8,190 nodes of a /16.
 const SHARE: u8 = 3;
 /// A pool of fewer bits than this leaves no room for nodes.
 const LONGEST: u8 = 32 - 4 - SHARE;
+
+/// Prefixes of the pool that peers are told: pods' prefixes need the room.
+const POOLS_TOLD: usize = 8;
 
 /// The prefix that holds the addresses of nodes: the end of the first IPv4 prefix of VIPs.
 #[must_use]
@@ -21,10 +24,25 @@ pub fn range(vips: &[Prefix]) -> Option<Prefix> {
     if pool.family_len() > LONGEST {
         return None;
     }
-    let bits = pool.bits().checked_add(SHARE)?;
-    let size = pool.size() >> SHARE;
+    // Of a large pool less: it has to be a prefix that peers map.
+    let share = SHARE.max(SHORTEST_MAPPED.saturating_sub(pool.family_len()));
+    let bits = pool.bits().checked_add(share)?;
+    let size = pool.size() >> share;
     let base = pool.nth(pool.size().checked_sub(size)?)?;
     Prefix::new(base, bits).ok()
+}
+
+/// What peers are told of the pool: all of it, so that they see each service of this cluster under an address of its own,
+/// and each node. Of a prefix that is too large to be mapped the part for nodes.
+#[must_use]
+pub fn told(vips: &[Prefix]) -> Vec<Prefix> {
+    let nodes = range(vips);
+    let each = vips.iter().take(POOLS_TOLD).filter_map(|pool| {
+        let small = pool.family_len() >= SHORTEST_MAPPED;
+        let part = || nodes.filter(|n| pool.contains(n.base()));
+        small.then_some(*pool).or_else(part)
+    });
+    each.collect()
 }
 
 pub(super) fn allot(
@@ -83,4 +101,28 @@ fn free(range: Prefix, taken: &BTreeSet<Address>, node: &str) -> Option<Address>
         let address = range.nth(u128::from(n))?;
         (!taken.contains(&address)).then_some(address)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_told_of_the_pool_or_of_its_part_for_nodes() {
+        let told = |pools: &[&str]| {
+            let pools: Vec<Prefix> = pools.iter().map(|p| p.parse().unwrap()).collect();
+            let told = told(&pools).into_iter().map(|p| p.to_string());
+            told.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            told(&["241.0.0.0/16", "fd00::/64"]),
+            "241.0.0.0/16 fd00::/64"
+        );
+        // A peer takes none shorter than /12.
+        assert_eq!(told(&["241.0.0.0/12"]), "241.0.0.0/12");
+        assert_eq!(
+            told(&["240.0.0.0/8", "241.0.0.0/16"]),
+            "240.240.0.0/12 241.0.0.0/16"
+        );
+    }
 }

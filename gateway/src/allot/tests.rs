@@ -67,8 +67,8 @@ fn everything_wanted_gets_a_place_and_twice_is_once() {
     assert_eq!(
         shown(&first.peers[&id("b")].value.mappings),
         [
-            "10.9.0.0/20 as 242.1.0.0/20",
-            "10.244.0.0/16 as 242.2.0.0/16"
+            "10.244.0.0/16 as 242.1.0.0/16",
+            "10.9.0.0/20 as 242.2.0.0/20"
         ]
     );
     assert_eq!(

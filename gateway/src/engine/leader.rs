@@ -318,7 +318,7 @@ impl Gateway {
         all
     }
 
-    /// The prefixes of the own pods and of the own nodes' addresses, and which of them there is no room for.
+    /// The prefixes of the own pods, then of the own VIPs and nodes' addresses, and which there is no room for.
     fn own_prefixes(&self) -> (Vec<Prefix>, Option<Problem>) {
         let publication = self.publication.iter();
         let nodes = publication.flat_map(|p| p.exports.nodes.values());
@@ -330,16 +330,12 @@ impl Gateway {
             .chain(&shared.mappings)
             .copied()
             .collect();
-        let nodes = allot::node_range(&shared.vips).filter(|_| self.has_nodes());
-        let room = PREFIXES_PER_CLUSTER.saturating_sub(nodes.iter().len());
-        let (pods, problem) =
+        let vips = allot::told_vips(&shared.vips);
+        let room = PREFIXES_PER_CLUSTER.saturating_sub(vips.len());
+        let (mut own, problem) =
             allot::own_prefixes(&shared.pod_prefixes, &named.collect(), &pools, room);
-        (nodes.into_iter().chain(pods).collect(), problem)
-    }
-
-    fn has_nodes(&self) -> bool {
-        let published = self.publication.as_ref();
-        published.is_some_and(|p| !p.exports.nodes.is_empty())
+        own.extend(vips);
+        (own, problem)
     }
 
     fn wants(&self) -> BTreeMap<ClusterId, PeerWants> {

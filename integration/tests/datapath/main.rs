@@ -11,6 +11,7 @@
 
 mod backend;
 mod client;
+mod cluster;
 mod drops;
 mod gateway;
 mod passing;

@@ -102,11 +102,44 @@ fn many(count: u8) -> Import {
 }
 
 fn slices_of(import: &Import) -> BTreeMap<Target, Wanted> {
-    slices::of(
-        &service("cart"),
-        import,
-        &Target::new(Kind::ServiceImport, "shop", "cart"),
-    )
+    slices_in(&view(), import)
+}
+
+fn slices_in(view: &View, import: &Import) -> BTreeMap<Target, Wanted> {
+    let target = Target::new(Kind::ServiceImport, "shop", "cart");
+    slices::of(view, &service("cart"), import, &target)
+}
+
+/// Each cluster's slice has an address of that cluster's; one whose pool has no mapping yet has the import's.
+#[test]
+fn a_slice_holds_its_clusters_vip_as_it_appears_here() {
+    let mut view = view();
+    view.self_map = vec![mapping("241.0.0.0/16", "242.3.0.0/16")];
+    let mut west = peer(Encryption::Plain);
+    west.mappings = vec![
+        mapping("10.244.0.0/16", "242.1.0.0/16"),
+        mapping("241.0.0.0/16", "242.2.0.0/16"),
+    ];
+    view.peers = [
+        (cluster("north"), peer(Encryption::Plain)),
+        (cluster("west"), west),
+    ]
+    .into();
+    let mut import = cart();
+    let clusters = ["east", "north", "west"];
+    import.shares = clusters
+        .map(|id| (cluster(id), share(1, 1, Liveness::Live)))
+        .into();
+    let addresses: Vec<_> = slices_in(&view, &import)
+        .into_values()
+        .map(|wanted| wanted.body.unwrap()["endpoints"][0]["addresses"][0].clone())
+        .collect();
+    assert_eq!(addresses, ["242.3.9.9", "241.0.0.1", "242.2.9.9"]);
+}
+
+fn mapping(theirs: &str, ours: &str) -> Mapping {
+    let (theirs, ours) = (theirs.parse().unwrap(), ours.parse().unwrap());
+    Mapping { theirs, ours }
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::suite::case::{Case, case};
+use crate::suite::clients::Client;
 use crate::suite::expect::{self, Look, within};
 use crate::suite::hope::{CONDITIONS, SLICES, first};
 use crate::suite::kind::SLICE;
 use crate::suite::scene::{BOTH, Scene, Side};
-use crate::suite::seen::{self, Import, MANAGED_BY, MCS_SERVICE, SOURCE_CLUSTER, Slice};
+use crate::suite::seen::{self, MANAGED_BY, MCS_SERVICE, SOURCE_CLUSTER, Slice};
 use crate::suite::wanted::{HELLO, Service};
 
 /// The cases of this file.
@@ -86,9 +87,6 @@ fn one_per_cluster(scene: &Scene<'_>) -> anyhow::Result<()> {
             sources.sort_unstable();
             sources == ids && all.iter().all(|s| s.ready().len() == 1)
         })?;
-        // From here the clusters are not told apart by address: both are reached by the one that the service has here.
-        let addresses: BTreeSet<_> = slices.iter().flat_map(Slice::ready).collect();
-        expect::now("addresses, the service's own", 1, addresses.len())?;
         for slice in &slices {
             let ports = seen::shown_ports(&seen::sorted(slice.ports.clone()));
             expect::now(
@@ -97,10 +95,12 @@ fn one_per_cluster(scene: &Scene<'_>) -> anyhow::Result<()> {
                 ports,
             )?;
         }
-        let import: Import = place.import("an address", |i| !i.spec.ips.is_empty())?;
-        let ours = first(&import.spec.ips, "address")?;
-        let same = addresses.iter().all(|address| *address == *ours);
-        expect::now("slices hold the import's address", true, same)?;
+        let addresses: BTreeSet<_> = slices.iter().flat_map(Slice::ready).collect();
+        expect::now("addresses, one of each cluster", 2, addresses.len())?;
+        let client = place.client()?;
+        for slice in &slices {
+            reaches_its_own(scene, side, &client, slice)?;
+        }
     }
     scene.west().unexport()?;
     let east = scene.east().id()?;
@@ -108,6 +108,28 @@ fn one_per_cluster(scene: &Scene<'_>) -> anyhow::Result<()> {
         scene.at(side).slices("only the one who stays", |all| {
             all.iter().filter_map(Slice::source).eq([east.as_str()])
         })?;
+    }
+    Ok(())
+}
+
+/// Who dials a slice's address reaches the slice's source cluster, over both protocols, whatever is nearer.
+fn reaches_its_own(
+    scene: &Scene<'_>,
+    side: Side,
+    client: &Client,
+    slice: &Slice,
+) -> anyhow::Result<()> {
+    let ready = slice.ready();
+    let to = format!("{}:42", first(&ready, "address")?);
+    let source = slice.source().unwrap_or_default();
+    let from = if scene.east().id()? == source {
+        &scene.east().cluster.context
+    } else {
+        &scene.west().cluster.context
+    };
+    let place = scene.at(side);
+    for protocol in ["tcp", "udp"] {
+        place.answers(client, protocol, &to, 5, from, |t| t.is_all_of(from))?;
     }
     Ok(())
 }
