@@ -111,7 +111,7 @@ pub struct ClusterPart {
     pub gateways: BTreeMap<GatewayName, GatewayAddress>,
     /// Outer addresses of its nodes.
     pub nodes: BTreeMap<NodeName, Vec<Address>>,
-    /// Prefixes of its pods and nodes in its own numbering.
+    /// Prefixes of its pods, then of its VIPs and nodes, in its own numbering; mapped in this order.
     pub prefixes: Vec<Prefix>,
     /// Whether it allows plain packets (`encryption: off`), by peer; a peer not listed is refused.
     pub plain_with: BTreeSet<ClusterId>,

@@ -263,7 +263,7 @@ pub struct PeerView {
     pub number: PeerNumber,
     /// Our number there, once it told us.
     pub our_number_there: Option<PeerNumber>,
-    /// Its pod and node prefixes as they appear here.
+    /// Its prefixes of pods, of VIPs and of nodes as they appear here.
     pub mappings: Vec<Mapping>,
     /// Outer addresses of its gateways.
     pub gateways: Vec<Address>,
