@@ -43,7 +43,7 @@ use scene::{BOTH, Stage};
 /// Some exit status that is neither a failed case nor a failed start.
 const INTERRUPTED: i32 = 130;
 /// Cases at once: they wait most of the time, but each look costs the two API servers something.
-pub const JOBS: usize = 6;
+pub const JOBS: usize = 4;
 
 /// What a caller may choose.
 #[derive(Debug, Clone, Args)]
