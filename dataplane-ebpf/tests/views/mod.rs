@@ -88,6 +88,7 @@ fn import(vip: &str, target: u16, shares: &[(&str, u16, &str)]) -> Import {
             created: Timestamp(1),
             ready: 2,
             liveness: Liveness::Live,
+            ports: BTreeSet::new(),
         };
         (id.parse().unwrap(), share)
     });

@@ -2,7 +2,8 @@
 //! label by which kube-proxy would take them for a Service's.
 //!
 //! Of a service with an address of its own each source cluster has one, and it holds that cluster's VIP as it appears
-//! here: who dials it reaches that cluster alone. Of a headless one they hold the endpoints as they are dialled from here.
+//! here and the ports that it takes dials to: who dials one reaches that cluster alone. Of a headless one they hold the
+//! endpoints as they are dialled from here.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +63,8 @@ pub(super) fn of(
     } else if let Some(vip) = import.vip.filter(|_| usable_family(import).is_some()) {
         for (cluster, share) in &import.shares {
             if share.liveness != Liveness::Withdrawn {
-                let ports = import.ports.iter().take(PORTS);
+                let takes = |p: &&ImportPort| share.ports.contains(&(p.protocol, p.port));
+                let ports = import.ports.iter().filter(takes).take(PORTS);
                 let ports = ports.map(|p| port(p, p.port)).collect();
                 let address = seen_as(view, cluster, share.vip).unwrap_or(vip);
                 let endpoints = vec![of_share(address, share)];

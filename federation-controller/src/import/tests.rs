@@ -34,6 +34,7 @@ fn share(number: u16, ready: u32, liveness: Liveness) -> ImportShare {
         created: Timestamp(0),
         ready,
         liveness,
+        ports: [(Protocol::Tcp, 80), (Protocol::Udp, 53)].into(),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use causeway_proto::model::{Import, ImportShare, Liveness, PeerNumber, Timestamp};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -103,6 +105,7 @@ fn share() -> ImportShare {
         created: NOW,
         ready: 1,
         liveness: Liveness::Live,
+        ports: BTreeSet::new(),
     }
 }
 

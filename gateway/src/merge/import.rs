@@ -109,6 +109,7 @@ pub(super) fn merge(
     let by_oldest = |text: fn(&ServiceOffer) -> bool| oldest.is_some_and(text);
     let headless = by_oldest(|o| o.headless);
     let vip = known.allocations.vips.get(name).map(|v| v.value);
+    let (mut ports, over) = union(offers);
     let locality = own.map(|o| o.offer).or(oldest);
     let shares = offers.iter().map(|o| {
         let share = ImportShare {
@@ -117,11 +118,16 @@ pub(super) fn merge(
             created: o.offer.created,
             ready: o.offer.ready_total(),
             liveness: o.liveness,
+            ports: ports
+                .iter()
+                .map(|p| (p.protocol, p.port))
+                .filter(|(protocol, port)| o.exposes(*protocol, *port))
+                .collect(),
         };
         (o.cluster.clone(), share)
     });
+    let shares = shares.collect();
     let locality = locality.map(|o| o.locality).unwrap_or_default();
-    let (mut ports, over) = union(offers);
     problems.extend(bounds::left_out(&format!("service {name}"), "ports", over));
     if !headless {
         for port in &mut ports {
@@ -132,7 +138,7 @@ pub(super) fn merge(
         headless,
         vip: vip.filter(|_| !headless),
         ports,
-        shares: shares.collect(),
+        shares,
         endpoints: if headless {
             endpoints(name, offers, problems)
         } else {

@@ -234,6 +234,19 @@ fn clashing_ports_are_united_and_traffic_goes_where_the_port_is() {
             Conflicting Port. Using "dns:53/UDP, http:8080/TCP, web:80/TCP" from oldest service export in "west". 1/2 clusters disagree.
         "#]],
     );
+    let shares = view.imports[&service("shop/cart")].shares.iter();
+    let ports = shares.map(|(id, share)| {
+        let ports = share
+            .ports
+            .iter()
+            .map(|(protocol, port)| format!("{port}/{protocol}"));
+        format!("{id}: {}", ports.collect::<Vec<_>>().join(" "))
+    });
+    let ports: Vec<String> = ports.collect();
+    assert_eq!(
+        ports,
+        ["east: 80/TCP 53/UDP", "west: 80/TCP 8080/TCP 53/UDP"]
+    );
     let told: Vec<String> = view
         .conditions
         .iter()

@@ -36,6 +36,7 @@ fn import() -> Import {
         created: Timestamp(1),
         ready: 3,
         liveness: Liveness::Live,
+        ports: [(Protocol::Tcp, 80)].into(),
     };
     Import {
         vip: Some(address("241.0.0.5")),

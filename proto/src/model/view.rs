@@ -171,6 +171,8 @@ pub struct ImportShare {
     pub ready: u32,
     /// Whether new flows may go there.
     pub liveness: Liveness,
+    /// The import's ports that it takes dials to; others of the union are other clusters' alone.
+    pub ports: BTreeSet<(Protocol, u16)>,
 }
 
 /// A headless endpoint as seen from here.

@@ -199,6 +199,9 @@ fn a_size_of_ring_that_does_not_exist() {
 #[test]
 fn a_mapping_of_unequal_lengths() {
     let mut view = sample_view();
+    let (theirs, ours) = ("10.244.0.0/16", "242.1.0.0/16");
+    let (theirs, ours) = (theirs.parse().unwrap(), ours.parse().unwrap());
+    view.self_map = vec![pb::Mapping::from(&Mapping { theirs, ours })];
     view.self_map[0].ours.as_mut().unwrap().bits = 113;
     check::<View>(
         &view,

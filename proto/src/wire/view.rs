@@ -274,6 +274,7 @@ impl From<(&ClusterId, &ImportShare)> for pb::ImportShare {
             created_ms: s.created.0,
             ready: s.ready,
             liveness: s.liveness.code(),
+            ports: s.ports.iter().map(Into::into).collect(),
         }
     }
 }
@@ -287,6 +288,12 @@ impl TryFrom<pb::ImportShare> for (ClusterId, ImportShare) {
             created: Timestamp(s.created_ms),
             ready: s.ready,
             liveness: one("liveness", s.liveness, code)?,
+            ports: set(
+                "ports",
+                limits::PORTS_PER_SERVICE,
+                s.ports,
+                TryFrom::try_from,
+            )?,
         };
         Ok((one("cluster", s.cluster, name)?, share))
     }

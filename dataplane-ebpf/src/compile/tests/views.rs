@@ -91,6 +91,7 @@ fn import(vip: Address, targets: BTreeSet<u16>, affinity: bool) -> Import {
         created: Timestamp(1),
         ready: 1,
         liveness: Liveness::Live,
+        ports: BTreeSet::new(),
     };
     let affinity = if affinity {
         Affinity::ClientIp { timeout_secs: 60 }

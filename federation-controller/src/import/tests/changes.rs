@@ -137,6 +137,21 @@ fn a_slice_holds_its_clusters_vip_as_it_appears_here() {
     assert_eq!(addresses, ["242.3.9.9", "241.0.0.1", "242.2.9.9"]);
 }
 
+/// A port of the union that another cluster alone has is not in this one's slice.
+#[test]
+fn a_slice_holds_the_ports_that_its_cluster_takes_dials_to() {
+    let mut import = cart();
+    let mut north = share(2, 1, Liveness::Live);
+    north.ports.remove(&(Protocol::Tcp, 80));
+    import.shares.insert(cluster("north"), north);
+    let ports = |wanted: Wanted| -> Vec<String> {
+        let ports = wanted.body.unwrap()["ports"].as_array().unwrap().clone();
+        ports.iter().map(|p| p["port"].to_string()).collect()
+    };
+    let of_each: Vec<_> = slices_of(&import).into_values().map(ports).collect();
+    assert_eq!(of_each, [vec!["53"], vec!["80", "53"]]);
+}
+
 fn mapping(theirs: &str, ours: &str) -> Mapping {
     let (theirs, ours) = (theirs.parse().unwrap(), ours.parse().unwrap());
     Mapping { theirs, ours }

@@ -133,13 +133,16 @@ pub(in crate::wire::tests) fn import_ports() -> impl Strategy<Value = Vec<Import
 }
 
 pub(in crate::wire::tests) fn import() -> impl Strategy<Value = Import> {
-    let share = (target(), address(), time(), any::<u32>(), liveness()).prop_map(
-        |(number, vip, created, ready, liveness)| ImportShare {
+    let ports = btree_set((protocol(), port()), 0..3);
+    let share = (target(), address(), time(), any::<u32>(), liveness(), ports);
+    let share = share.prop_map(
+        |(number, vip, created, ready, liveness, ports)| ImportShare {
             number,
             vip,
             created,
             ready,
             liveness,
+            ports,
         },
     );
     let rest = (
