@@ -128,7 +128,8 @@ pub fn api_server(cluster: &Cluster, pki: &str) -> Vec<String> {
 /// More requests a second than the default, since clusters here are short of time and not of API server.
 const API_RATE: &str = "--kube-api-qps 200 --kube-api-burst 400 --profiling=false --v 1";
 
-/// Arguments of the controller manager. A node that is silent is given up after twenty seconds.
+/// Arguments of the controller manager. When a silent node is given up is left as Kubernetes has it: all pods of all nodes
+/// are unready after that, and an API server's restart on a busy machine takes a good part of a shorter time.
 #[must_use]
 pub fn controller_manager(cluster: &Cluster, pki: &str, kubeconfig: &str) -> Vec<String> {
     words(&format!(
@@ -136,7 +137,7 @@ pub fn controller_manager(cluster: &Cluster, pki: &str, kubeconfig: &str) -> Vec
          --cluster-cidr {pods} --service-cluster-ip-range {services} --root-ca-file {pki}/ca.crt \
          --service-account-private-key-file {pki}/sa.key --use-service-account-credentials \
          --cluster-signing-cert-file {pki}/ca.crt --cluster-signing-key-file {pki}/ca.key \
-         --node-monitor-period 3s --node-monitor-grace-period 20s {API_RATE}",
+         {API_RATE}",
         pods = cluster.pod_cidr(),
         services = cluster.service_cidr(),
     ))
