@@ -353,13 +353,15 @@ fn tiding(sought: &Sought, before: Option<&Value>) -> Option<Tiding> {
     let same = before.is_some_and(|before| {
         text(before, "status") == status && text(before, "reason") == sought.reason
     });
-    // That there is no conflict is no news unless there was one.
     let bad = if sought.kind == "Conflict" {
         ConditionStatus::True
     } else {
         ConditionStatus::False
     };
-    let no_news = before.is_none() && sought.kind == "Conflict" && sought.status != bad;
+    // Of what is new it is told what is wrong, and when it is ready; not the way there.
+    let goes_without_saying =
+        sought.status != bad && ["Valid", "Conflict"].contains(&&*sought.kind);
+    let no_news = before.is_none() && (goes_without_saying || sought.reason == "Pending");
     // What has never been ready is only not so yet.
     let fell = before.is_some_and(|before| text(before, "status") == "True");
     let warning = sought.status == bad && (fell || sought.reason != "Pending");

@@ -32,7 +32,7 @@ const PARTS: u64 = 4096;
 /// Ports of one slice: Kubernetes' own bound.
 const PORTS: usize = 100;
 
-/// The slices of this import; none of a cluster that is silent.
+/// The slices of this import; none of a cluster that is silent, or that has none of its ports.
 pub(super) fn of(
     view: &View,
     service: &ServiceName,
@@ -65,7 +65,10 @@ pub(super) fn of(
             if share.liveness != Liveness::Withdrawn {
                 let takes = |p: &&ImportPort| share.ports.contains(&(p.protocol, p.port));
                 let ports = import.ports.iter().filter(takes).take(PORTS);
-                let ports = ports.map(|p| port(p, p.port)).collect();
+                let ports: Vec<Value> = ports.map(|p| port(p, p.port)).collect();
+                if ports.is_empty() {
+                    continue;
+                }
                 let address = seen_as(view, cluster, share.vip).unwrap_or(vip);
                 let endpoints = vec![of_share(address, share)];
                 add(cluster, String::new(), address.is_v4(), ports, endpoints);

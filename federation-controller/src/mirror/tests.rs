@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
-
-use causeway_proto::model::{Import, ImportShare, Liveness, PeerNumber, Timestamp};
+use causeway_proto::model::{
+    Import, ImportPort, ImportShare, Liveness, PeerNumber, Protocol, Timestamp,
+};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -105,7 +105,24 @@ fn share() -> ImportShare {
         created: NOW,
         ready: 1,
         liveness: Liveness::Live,
-        ports: BTreeSet::new(),
+        ports: [(Protocol::Tcp, 80)].into(),
+    }
+}
+
+/// An import at this address, of these clusters.
+fn of_clusters(vip: &str, clusters: &[&str]) -> Import {
+    let shares = clusters.iter().map(|id| (id.parse().unwrap(), share()));
+    Import {
+        vip: Some(vip.parse().unwrap()),
+        shares: shares.collect(),
+        ports: vec![ImportPort {
+            name: Some("http".parse().unwrap()),
+            protocol: Protocol::Tcp,
+            port: 80,
+            app_protocol: None,
+            targets: BTreeMap::new(),
+        }],
+        ..Import::default()
     }
 }
 
@@ -113,13 +130,9 @@ fn share() -> ImportShare {
 fn view() -> View {
     let mut view = View::empty("east".parse().unwrap(), "fleet".parse().unwrap());
     view.sync.local = true;
-    let import = Import {
-        vip: Some("241.0.0.1".parse().unwrap()),
-        shares: [("east".parse().unwrap(), share())].into(),
-        ..Import::default()
-    };
+    let name = "shop/cart".to_owned().try_into().unwrap();
     view.imports
-        .insert("shop/cart".to_owned().try_into().unwrap(), import);
+        .insert(name, of_clusters("241.0.0.1", &["east"]));
     view
 }
 

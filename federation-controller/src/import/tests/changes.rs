@@ -137,13 +137,16 @@ fn a_slice_holds_its_clusters_vip_as_it_appears_here() {
     assert_eq!(addresses, ["242.3.9.9", "241.0.0.1", "242.2.9.9"]);
 }
 
-/// A port of the union that another cluster alone has is not in this one's slice.
+/// A port of the union that another cluster alone has is not in this one's slice; who has none has no slice.
 #[test]
 fn a_slice_holds_the_ports_that_its_cluster_takes_dials_to() {
     let mut import = cart();
     let mut north = share(2, 1, Liveness::Live);
     north.ports.remove(&(Protocol::Tcp, 80));
+    let mut south = north.clone();
+    south.ports.clear();
     import.shares.insert(cluster("north"), north);
+    import.shares.insert(cluster("south"), south);
     let ports = |wanted: Wanted| -> Vec<String> {
         let ports = wanted.body.unwrap()["ports"].as_array().unwrap().clone();
         ports.iter().map(|p| p["port"].to_string()).collect()

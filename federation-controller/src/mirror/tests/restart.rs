@@ -79,17 +79,9 @@ fn held(server: &Server) -> BTreeMap<Target, Value> {
 fn fleet() -> Arc<View> {
     let mut view = view();
     for (name, clusters) in [("cart", &["east", "west"][..]), ("db", &["west", "south"])] {
-        let shares = clusters
-            .iter()
-            .map(|id| (id.parse().unwrap(), share()))
-            .collect();
-        let import = Import {
-            vip: Some("241.0.0.9".parse().unwrap()),
-            shares,
-            ..Import::default()
-        };
         let name = format!("shop/{name}").try_into().unwrap();
-        view.imports.insert(name, import);
+        view.imports
+            .insert(name, of_clusters("241.0.0.9", clusters));
     }
     Arc::new(view)
 }
