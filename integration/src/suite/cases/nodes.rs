@@ -232,19 +232,16 @@ fn leader_lost(scene: &Scene<'_>) -> anyhow::Result<()> {
     west.apply(&plain().named("of-west"))?;
     west.apply(&wanted::export("of-west"))?;
     west.apply(&server.deployment("other", 1))?;
-    let import = east.import_of("of-west", CONDITIONS, "an address", |i| {
+    let of_west = east.import_of("of-west", CONDITIONS, "an address", |i| {
         !i.spec.ips.is_empty()
     })?;
     let clients = staying(&west)?;
-    west.answers(
-        first(&clients, "client")?,
-        "tcp",
-        &to(scene),
-        5,
-        "east",
-        |_| true,
-    )?;
-    let traffic = Traffic::start(scene, &clients, &to(scene))?;
+    let client = first(&clients, "client")?;
+    west.answers(client, "tcp", &to(scene), 5, "east", |_| true)?;
+    // By address: half of the cluster's DNS is on the lost node, and asked until Kubernetes gives the node up.
+    let import = west.import_of(HELLO, CONDITIONS, "an address", |i| !i.spec.ips.is_empty())?;
+    let address = first(&import.spec.ips, "address")?;
+    let traffic = Traffic::start(scene, &clients, &format!("{address}:80"))?;
     scene.show(format_args!(
         "west: node {lost}, which leads, is lost with its disk"
     ));
@@ -260,7 +257,7 @@ fn leader_lost(scene: &Scene<'_>) -> anyhow::Result<()> {
         let after: Import = seen::read(&east.must_get(IMPORT, "of-west")?)?;
         expect::now(
             "uid of east's import",
-            &import.metadata.uid,
+            &of_west.metadata.uid,
             &after.metadata.uid,
         )?;
         // Nobody pairs, and what is exported now still arrives.
@@ -279,5 +276,7 @@ fn leader_lost(scene: &Scene<'_>) -> anyhow::Result<()> {
     label(&west, &back, json!("true"))?;
     install::ready(stage, Side::West)?;
     BOTH.into_iter()
-        .try_for_each(|side| install::connected(stage, side))
+        .try_for_each(|side| install::connected(stage, side))?;
+    west.answers(client, "tcp", &to(scene), 5, "east", |_| true)
+        .map(|_| ())
 }

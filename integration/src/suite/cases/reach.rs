@@ -7,6 +7,7 @@ use crate::suite::expect::{self, Look, keeps, within};
 use crate::suite::hope::{NAMES, STAYS, first};
 use crate::suite::kind::{NODE, POD, SERVICE};
 use crate::suite::scene::{BOTH, Place, Scene};
+use crate::suite::seen::Port;
 use crate::suite::wanted::{self, HELLO, Server, Service};
 
 /// The cases of this file.
@@ -185,7 +186,23 @@ fn same_port_name(scene: &Scene<'_>) -> anyhow::Result<()> {
 fn different_port_name(scene: &Scene<'_>) -> anyhow::Result<()> {
     strict(scene, "tcp2")?;
     by(scene, 42, &scene.east())?;
-    by(scene, 4242, &scene.west())
+    by(scene, 4242, &scene.west())?;
+    let east = scene.east().id()?;
+    scene
+        .west()
+        .slices("each with its cluster's ports", |all| {
+            all.len() == 2
+                && all.iter().all(|slice| {
+                    let mut ports: Vec<_> = slice.ports.iter().map(Port::to_string).collect();
+                    ports.sort_unstable();
+                    let has: &[&str] = match slice.source() == Some(&east) {
+                        true => &["tcp TCP/42", "udp UDP/42"],
+                        false => &["tcp2 TCP/4242"],
+                    };
+                    ports == has
+                })
+        })?;
+    Ok(())
 }
 
 fn every_node(scene: &Scene<'_>) -> anyhow::Result<()> {
