@@ -138,7 +138,7 @@ impl Gateway {
         };
         core.clock.look(now);
         core.restore(restored.own, restored.peers, now);
-        core.recall_followers(now);
+        core.recall_followers(None, now);
         core.resume(now);
         core
     }

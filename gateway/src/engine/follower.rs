@@ -16,7 +16,7 @@ use crate::now::Now;
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     /// Since when it is gone.
-    down: Option<Timestamp>,
+    down: Option<Now>,
     /// Why what came last over it was not taken.
     refused: Option<String>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Link {
 impl Link {
     pub fn new(now: Now) -> Self {
         Self {
-            down: Some(now.wall),
+            down: Some(now),
             refused: None,
         }
     }
@@ -100,7 +100,7 @@ impl Gateway {
 
     /// The connection to the leader came or went.
     pub fn leader_link(&mut self, up: bool, now: Now) {
-        let down = (!up).then_some(now.wall);
+        let down = (!up).then_some(now);
         // Frozen since it first was gone.
         self.link.down = match (self.link.down, down) {
             (Some(since), Some(_)) => Some(since),
@@ -121,8 +121,15 @@ impl Gateway {
         })
     }
 
+    /// Whom this follower has not heard since when, if it has a leader and does not hear it.
+    pub(super) fn unheard(&self) -> Option<(GatewayName, Now)> {
+        let leader = self.leader().filter(|_| !self.is_leader());
+        leader.cloned().zip(self.link.down)
+    }
+
     pub(super) fn frozen_since(&self) -> Option<Timestamp> {
-        self.link.down.filter(|_| !self.is_leader())
+        let down = self.link.down.filter(|_| !self.is_leader());
+        down.map(|since| since.wall)
     }
 
     /// Where own gateways take sessions, as the signed catalog says.

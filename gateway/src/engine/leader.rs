@@ -160,8 +160,9 @@ impl Gateway {
         }
     }
 
-    /// When the leadership begins: the gateways of the last revision are listed until they had time to follow again.
-    pub(super) fn recall_followers(&mut self, now: Now) {
+    /// When the leadership begins: the gateways of the last revision are listed until they had time to follow again; one that
+    /// has been unheard for a while has had that much of it.
+    pub(super) fn recall_followers(&mut self, unheard: Option<(GatewayName, Now)>, now: Now) {
         if !self.is_leader() {
             return;
         }
@@ -182,7 +183,9 @@ impl Gateway {
                 allocations: None,
                 trust: None,
             };
-            self.followers.insert(gateway, Follower::gone(hello, now));
+            let since = unheard.as_ref().filter(|(name, _)| *name == gateway);
+            let since = since.map_or(now, |(_, since)| *since);
+            self.followers.insert(gateway, Follower::gone(hello, since));
         }
     }
 

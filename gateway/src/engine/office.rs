@@ -149,6 +149,7 @@ impl Gateway {
         };
         let me = word.leader == self.settings.gateway;
         let moved = self.leader() != Some(&word.leader);
+        let unheard = self.unheard();
         if self.office.word.as_ref() != Some(&word) {
             self.keep(Keep::Appointment(word.clone()));
         }
@@ -162,7 +163,7 @@ impl Gateway {
         }
         if me && !self.office.leads {
             self.take_up(state.unwrap_or_default(), now);
-            self.take_office(epoch, now);
+            self.take_office(epoch, unheard, now);
         } else if me && epoch > self.epoch && epoch < GREATEST_EPOCH {
             self.epoch = allot::appointed_epoch(epoch, 0, self.term());
         } else if !me {
@@ -204,14 +205,14 @@ impl Gateway {
         }
     }
 
-    fn take_office(&mut self, told: u64, now: Now) {
+    fn take_office(&mut self, told: u64, unheard: Option<(GatewayName, Now)>, now: Now) {
         let told = if told < GREATEST_EPOCH { told } else { 0 };
         let known = self.highest_epoch().max(told);
         self.epoch = allot::appointed_epoch(known, unix_secs(now.wall), self.term());
         self.ledger = Ledger::restored(self.ledger.in_force().clone());
         self.office.leads = true;
         self.office.fresh = true;
-        self.recall_followers(now);
+        self.recall_followers(unheard, now);
         // Another gateway may hold what neither this one nor the store has.
         self.wait_until = Some(now.mono_ms.saturating_add(leader::WAIT_MS));
     }

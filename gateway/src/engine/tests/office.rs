@@ -303,6 +303,20 @@ fn a_gateway_lost_with_its_node_is_listed_no_more_once_nothing_is_heard_of_it() 
     assert_eq!(g2.gateway.session_addresses(), alone);
 }
 
+/// What has been waited for once is not waited for again by the successor.
+#[test]
+fn a_leader_that_was_silent_is_not_listed_by_its_successor() {
+    let (_, mut g2) = pair_of_gateways();
+    let silent = NOW + 3_000;
+    g2.gateway.leader_link(false, at(silent));
+    g2.told(appoint(2, "g2"), silent + LEASE_MS - 5_000)
+        .unwrap();
+    g2.idles(silent + LEASE_MS - 5_000, silent + LEASE_MS - 1);
+    assert_eq!(g2.gateway.session_addresses().len(), 2);
+    g2.idles(silent + LEASE_MS - 1, silent + LEASE_MS);
+    assert_eq!(g2.gateway.session_addresses(), ["g2:7443".to_owned()]);
+}
+
 #[test]
 fn what_the_leader_lost_with_its_disk_comes_from_the_store() {
     let (mut g1, _) = pair_of_gateways();
