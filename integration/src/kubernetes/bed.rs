@@ -27,6 +27,8 @@ const LOCK: &str = "/var/lib/causeway-e2e.lock";
 const STATE: &str = "bed.json";
 /// CoreDNS as kubeadm installs it.
 const COREDNS: &str = include_str!("../../kubernetes/manifests/coredns.yaml");
+/// What makes loaded images good for pods that would pull them.
+const IMAGES: &str = include_str!("../../kubernetes/manifests/images.yaml");
 /// How long nodes and the pods of the system may take, for kubectl.
 const PATIENCE: &str = "--timeout=120s";
 
@@ -139,11 +141,12 @@ impl Bed {
         Ok(())
     }
 
-    /// The objects that a cluster starts with: its nodes, and DNS.
+    /// The objects that a cluster starts with: its nodes, DNS, and what is so of its images.
     fn found(&self, cluster: Cluster) -> anyhow::Result<()> {
         let nodes = self.workers_of(cluster.name).map(config::node);
         let mut objects: Vec<String> = nodes.map(|node| node.to_string()).collect();
         objects.push(COREDNS.replace("@DNS@", &cluster.dns().to_string()));
+        objects.push(IMAGES.to_owned());
         self.kubectl(cluster).apply(&objects.join("\n---\n"))
     }
 

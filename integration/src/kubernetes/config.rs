@@ -118,7 +118,8 @@ pub fn api_server(cluster: &Cluster, pki: &str) -> Vec<String> {
          --kubelet-preferred-address-types InternalIP \
          --service-account-issuer https://kubernetes.default.svc.cluster.local \
          --service-account-key-file {pki}/sa.pub --service-account-signing-key-file {pki}/sa.key \
-         --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction \
+         --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction,MutatingAdmissionPolicy \
+         --feature-gates MutatingAdmissionPolicy=true --runtime-config admissionregistration.k8s.io/v1beta1=true \
          --allow-privileged --profiling=false --v 1",
         address = cluster.api(),
         services = cluster.service_cidr(),
