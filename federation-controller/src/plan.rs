@@ -359,8 +359,7 @@ fn tiding(sought: &Sought, before: Option<&Value>) -> Option<Tiding> {
         ConditionStatus::False
     };
     // Of what is new it is told what is wrong, and when it is ready; not the way there.
-    let goes_without_saying =
-        sought.status != bad && ["Valid", "Conflict"].contains(&&*sought.kind);
+    let goes_without_saying = sought.status != bad && matches!(&*sought.kind, "Valid" | "Conflict");
     let no_news = before.is_none() && (goes_without_saying || sought.reason == "Pending");
     // What has never been ready is only not so yet.
     let fell = before.is_some_and(|before| text(before, "status") == "True");

@@ -47,8 +47,8 @@ const ADDED: Duration = Duration::from_secs(60);
 const ELECTED: Duration = Duration::from_secs(40);
 /// The longest that traffic may stand still when a gateway's node dies without a word: a flow over that gateway waits for
 /// the controllers' Lease (15 s, if the active one died too), for the leader's silence (10 s), for the first revision of
-/// its successor, and for TCP to send again, which after 25 s it does at 51 s.
-const GAP: Duration = Duration::from_secs(60);
+/// its successor, and for TCP to send again.
+const GAP: Duration = Duration::from_secs(45);
 
 fn plain() -> Service {
     Service::plain(&[
