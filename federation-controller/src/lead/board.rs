@@ -24,7 +24,9 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {
     hello: LeadHello,
-    /// When its stream ended, if it did. Milliseconds of a monotonic clock.
+    /// Since when it has not heard its leader, if so. Milliseconds of a monotonic clock, as all times here.
+    unheard: Option<u64>,
+    /// When its stream ended, if it did.
     until: Option<u64>,
 }
 
@@ -60,9 +62,13 @@ impl Board {
     }
 
     /// A gateway's own word.
-    pub fn said(&mut self, hello: LeadHello) -> bool {
+    pub fn said(&mut self, hello: LeadHello, now: u64) -> bool {
         let name = hello.gateway.clone();
-        let word = Word { hello, until: None };
+        let word = Word {
+            unheard: hello.unheard_ms.map(|ms| now.saturating_sub(ms)),
+            hello,
+            until: None,
+        };
         self.words.insert(name, word.clone()) != Some(word)
     }
 
@@ -120,6 +126,7 @@ impl Board {
             });
             Gateway {
                 heard,
+                missed: self.missed(name),
                 ready: place.is_some_and(|place| place.ready),
                 terminating: place.is_some_and(|place| place.terminating),
                 cordoned: self.cordoned.contains(name),
@@ -129,6 +136,19 @@ impl Board {
             .into_iter()
             .map(|name| (name.clone(), gateway(name)))
             .collect()
+    }
+
+    /// Since when none of a leader's followers that are heard has heard it.
+    fn missed(&self, leader: &GatewayName) -> Option<u64> {
+        let follows = |word: &&Word| {
+            let hello = &word.hello;
+            word.until.is_none()
+                && hello.gateway != *leader
+                && hello.leader.as_ref() == Some(leader)
+        };
+        let since = self.words.values().filter(follows).map(|word| word.unheard);
+        // One that hears it outweighs all that do not.
+        since.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
     /// The highest term that any gateway has heard of.
@@ -174,6 +194,7 @@ mod tests {
             leader: None,
             leads: false,
             draining: false,
+            unheard_ms: None,
         }
     }
 
@@ -193,9 +214,9 @@ mod tests {
         assert!(board.placed(both.clone(), 0));
         assert!(!board.placed(both.clone(), 0));
         assert_eq!(board.gateways()[&name("w1")].heard, Heard::Never);
-        assert!(board.said(hello("w1", 5, 3)));
-        assert!(!board.said(hello("w1", 5, 3)));
-        assert!(board.said(hello("w2", 9, 2)));
+        assert!(board.said(hello("w1", 5, 3), 0));
+        assert!(!board.said(hello("w1", 5, 3), 0));
+        assert!(board.said(hello("w2", 9, 2), 0));
         assert_eq!((board.highest_term(), board.highest_epoch(None)), (3, 9));
         assert_eq!(board.highest_epoch(Some(&name("w2"))), 5);
         assert!(board.silent(&name("w1"), 1_000));
@@ -209,6 +230,31 @@ mod tests {
         board.placed(BTreeMap::new(), 70_000);
         assert!(!board.gateways().contains_key(&name("w1")));
         assert!(board.gateways().contains_key(&name("w2")));
+    }
+
+    #[test]
+    fn a_leader_is_missed_when_none_of_its_followers_hears_it() {
+        let mut board = Board::default();
+        let follower = |gateway: &str, leader: &str, unheard_ms| LeadHello {
+            leader: Some(name(leader)),
+            unheard_ms,
+            ..hello(gateway, 5, 3)
+        };
+        let missed = |board: &Board| board.missed(&name("w1"));
+        assert_eq!(missed(&board), None);
+        board.said(follower("w1", "w1", None), 0);
+        board.said(follower("w2", "w1", Some(4_000)), 9_000);
+        assert_eq!(missed(&board), Some(5_000));
+        board.said(follower("w3", "w1", Some(1_000)), 9_500);
+        assert_eq!(missed(&board), Some(8_500));
+        assert_eq!(board.gateways()[&name("w1")].missed, Some(8_500));
+        // Who follows another cannot tell; nor does one that is not heard itself.
+        board.said(follower("w4", "w2", None), 9_500);
+        assert_eq!(missed(&board), Some(8_500));
+        board.silent(&name("w3"), 9_600);
+        assert_eq!(missed(&board), Some(5_000));
+        board.said(follower("w3", "w1", None), 9_700);
+        assert_eq!(missed(&board), None);
     }
 
     #[test]

@@ -159,7 +159,9 @@ impl Call {
                 }
                 self.heard = true;
                 self.trouble.over();
-                self.calls.board.send_if_modified(|board| board.said(hello));
+                let now = self.calls.clock.mono_ms();
+                let said = |board: &mut Board| board.said(hello, now);
+                self.calls.board.send_if_modified(said);
             }
             LeadReply::Keep(keep) => return Ok(Some(keep)),
             LeadReply::Refused(refused) => {

@@ -11,7 +11,7 @@ use causeway_proto::model::GatewayName;
 
 /// Silence after which a leader is given up: longer than a restart takes, as long as peers wait for us.
 pub const SILENT_MS: u64 = 10_000;
-/// A first leader is chosen when every gateway has said what it holds, or after so long.
+/// So long a controller that has just begun waits for what gateways say: what they hold, and that the leader is there.
 pub const SETTLE_MS: u64 = 3_000;
 
 /// Whether a gateway is heard.
@@ -35,6 +35,8 @@ pub enum Heard {
 pub struct Gateway {
     /// Whether it is heard.
     pub heard: Heard,
+    /// Since when all that follow it have not heard it either; `None` when one hears it, or none can tell.
+    pub missed: Option<u64>,
     /// Whether its pod says that it can serve.
     pub ready: bool,
     /// Whether its pod is being deleted.
@@ -90,13 +92,18 @@ pub fn choose(
     let state = gateways.get(current);
     let silent_since = match state.map(|gateway| gateway.heard) {
         Some(Heard::Now { .. }) => None,
-        Some(Heard::Until(at)) => Some(at.max(since)),
-        Some(Heard::Never) | None => Some(since),
+        Some(Heard::Until(at)) if at > since => Some(at),
+        // A controller that has just begun takes the followers' word for the time before.
+        Some(Heard::Never | Heard::Until(_)) | None => {
+            let missed = state.and_then(|gateway| gateway.missed);
+            Some(missed.map_or(since, |at| at.min(since)))
+        }
     };
     // Word that one leaves is good only together with one who can take over; so is silence.
     let stays = || Choice::Leader(current.clone(), Why::Stays);
     if let Some(silent) = silent_since {
-        let at = silent.saturating_add(SILENT_MS);
+        let tried = since.saturating_add(SETTLE_MS);
+        let at = silent.saturating_add(SILENT_MS).max(tried);
         if now < at {
             return Choice::Wait(Some(at));
         }
@@ -181,6 +188,7 @@ mod tests {
                 held,
                 draining: false,
             },
+            missed: None,
             ready: true,
             terminating: false,
             cordoned: false,
@@ -288,6 +296,33 @@ mod tests {
     }
 
     #[test]
+    fn the_followers_word_counts_for_the_time_before_the_controller_began() {
+        let look = |heard, missed, now| {
+            let w1 = Gateway {
+                missed,
+                ..self::heard(heard)
+            };
+            let gateways = BTreeMap::from([(name("w1"), w1), (name("w2"), up((5, 2)))]);
+            told(&choose(&gateways, Some(&name("w1")), 50_000, now))
+        };
+        // Not before it has tried to reach the leader itself.
+        let long = look(Heard::Never, Some(30_000), 50_000);
+        expect!["wait until 53000"].assert_eq(&long);
+        let tried = look(Heard::Until(20_000), Some(30_000), 53_000);
+        expect!["w2: w1 has been silent for 23 s"].assert_eq(&tried);
+        let short = look(Heard::Never, Some(48_000), 53_000);
+        expect!["wait until 58000"].assert_eq(&short);
+        // One hears it, or it is missed by followers only since later: by the controller's own time.
+        for missed in [None, Some(51_000)] {
+            let own = look(Heard::Never, missed, 53_000);
+            expect!["wait until 60000"].assert_eq(&own);
+        }
+        // What the controller has heard itself outweighs what followers missed.
+        let heard = look(Heard::Until(52_000), Some(30_000), 53_000);
+        expect!["wait until 62000"].assert_eq(&heard);
+    }
+
+    #[test]
     fn who_leaves_hands_over_at_once() {
         let terminating = Gateway {
             terminating: true,
@@ -341,12 +376,17 @@ mod tests {
             }),
             (0u64..40_000).prop_map(Heard::Until),
         ];
-        (heard, any::<[bool; 3]>()).prop_map(|(heard, [ready, terminating, cordoned])| Gateway {
-            heard,
-            ready,
-            terminating,
-            cordoned,
-        })
+        let missed = proptest::option::of(0u64..40_000);
+        let signs = (missed, any::<[bool; 3]>());
+        (heard, signs).prop_map(
+            |(heard, (missed, [ready, terminating, cordoned]))| Gateway {
+                heard,
+                missed,
+                ready,
+                terminating,
+                cordoned,
+            },
+        )
     }
 
     proptest! {

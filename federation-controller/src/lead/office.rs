@@ -208,6 +208,7 @@ mod tests {
             leader: leader.map(name),
             leads: leader == Some(gateway),
             draining: false,
+            unheard_ms: None,
         }
     }
 
@@ -224,7 +225,7 @@ mod tests {
             .collect();
         board.placed(places, 0);
         for hello in hellos {
-            board.said(hello.clone());
+            board.said(hello.clone(), 0);
         }
         board
     }
@@ -291,7 +292,7 @@ mod tests {
         let mut office = Office::new(0);
         office.saw(Some(name("w1")), 3, 0);
         office.took(name("w1"), 4, &board, ground(&settings), 0);
-        board.said(hello("w1", 50, 5, Some("w1")));
+        board.said(hello("w1", 50, 5, Some("w1")), 0);
         let step = office.step(&board, ground(&settings), 100);
         assert_eq!(step, Step::Take(name("w1"), 6, Why::Stays));
         office.failed(100);
@@ -329,11 +330,11 @@ mod tests {
         let mut office = Office::new(0);
         office.saw(Some(name("w1")), 3, 0);
         office.took(name("w1"), 4, &board, ground(&settings), 0);
-        board.said(hello("w1", 60, 4, Some("w1")));
-        board.said(hello("w2", 60, 4, Some("w1")));
+        board.said(hello("w1", 60, 4, Some("w1")), 0);
+        board.said(hello("w2", 60, 4, Some("w1")), 0);
         office.step(&board, ground(&settings), 1);
         assert_eq!(office.order().unwrap().epoch, 50);
-        board.said(hello("w2", 70, 4, Some("w1")));
+        board.said(hello("w2", 70, 4, Some("w1")), 0);
         office.step(&board, ground(&settings), 2);
         assert_eq!(office.order().unwrap().epoch, 70);
     }

@@ -79,8 +79,9 @@ impl Gateway {
 
     /// What this gateway says of itself to a controller.
     #[must_use]
-    pub fn lead_hello(&self, local_address: &str, draining: bool) -> LeadHello {
+    pub fn lead_hello(&self, local_address: &str, draining: bool, now: Now) -> LeadHello {
         let held = self.ledger.newest();
+        let unheard = self.unheard();
         LeadHello {
             gateway: self.settings.gateway.clone(),
             node: self.settings.node.clone(),
@@ -91,6 +92,7 @@ impl Gateway {
             leader: self.leader().cloned(),
             leads: self.is_leader(),
             draining,
+            unheard_ms: unheard.map(|(_, since)| now.age(since.mono_ms)),
         }
     }
 

@@ -100,7 +100,7 @@ impl Sim {
         }
         let held = |at: &&usize| {
             let gateway = self.hosts.get(**at).and_then(|h| h.gateway.as_ref());
-            gateway.map(|g| g.lead_hello("", false).held)
+            gateway.map(|g| g.lead_hello("", false, self.now(**at)).held)
         };
         let Some(most) = reached.iter().max_by_key(held) else {
             return;

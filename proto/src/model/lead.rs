@@ -189,6 +189,8 @@ pub struct LeadHello {
     pub leads: bool,
     /// It is about to stop: another should lead.
     pub draining: bool,
+    /// Milliseconds for which it has not heard that leader; `None` when it hears it, leads itself, or follows nobody.
+    pub unheard_ms: Option<u64>,
 }
 
 /// What the leader alone writes, to be stored. What is `None` has not changed since the one before on this stream.

@@ -179,6 +179,7 @@ impl From<&LeadHello> for pb::LeadHello {
             leader: h.leader.as_ref().map(ToString::to_string),
             leads: h.leads,
             draining: h.draining,
+            unheard_ms: h.unheard_ms,
         }
     }
 }
@@ -196,6 +197,7 @@ impl TryFrom<pb::LeadHello> for LeadHello {
             leader: maybe("leader", h.leader, name)?,
             leads: h.leads,
             draining: h.draining,
+            unheard_ms: h.unheard_ms,
         })
     }
 }

@@ -17,6 +17,7 @@ fn hello(gateway: &str, leader: &str) -> LeadHello {
         leader: Some(leader.parse().unwrap()),
         leads: gateway == leader,
         draining: false,
+        unheard_ms: None,
     }
 }
 
@@ -32,7 +33,7 @@ fn board(gateways: &[&str], heard: &[&str]) -> Board {
     };
     board.placed(gateways.iter().map(place).collect::<BTreeMap<_, _>>(), 0);
     for name in heard {
-        board.said(hello(name, "w1"));
+        board.said(hello(name, "w1"), 0);
     }
     board
 }

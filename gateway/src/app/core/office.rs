@@ -115,12 +115,15 @@ impl Driver {
     /// Tells controllers what has changed, and the one that stores what to store.
     pub(super) fn feed_controllers(&mut self, now: Now) {
         let address = self.config.advertise.local.clone().unwrap_or_default();
-        let hello = self.gateway.lead_hello(&address, self.draining);
+        let hello = self.gateway.lead_hello(&address, self.draining, now);
         let storing = self.gateway.store_stream();
         for (stream, controller) in &mut self.controllers {
             let news = controller.told.as_ref().is_none_or(|(told, at)| {
+                // That a silence goes on is no news; that it begins or ends is.
+                let silence = hello.unheard_ms.map(|ms| told.unheard_ms.unwrap_or(ms));
                 let same = LeadHello {
                     held: told.held,
+                    unheard_ms: silence,
                     ..hello.clone()
                 } == *told;
                 !same || (told.held != hello.held && now.age(*at) >= HELLO_MS)

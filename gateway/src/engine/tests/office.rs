@@ -170,11 +170,11 @@ fn nobody_leads_before_the_controller_says_so() {
     assert_eq!(g1.gateway.view().frozen_since, Some(at(NOW).wall));
     assert!(!g1.gateway.publish(Publication::default()));
     assert!(!g1.gateway.set_trust(TrustState::default(), at(NOW)));
-    let hello = g1.gateway.lead_hello("g1:7444", false);
+    let hello = g1.gateway.lead_hello("g1:7444", false, at(NOW));
     assert_eq!((hello.term, hello.leader, hello.leads), (0, None, false));
 
     g1.told(appoint(3, "g1"), NOW).unwrap();
-    let hello = g1.gateway.lead_hello("g1:7444", false);
+    let hello = g1.gateway.lead_hello("g1:7444", false, at(NOW));
     assert_eq!(
         (hello.term, hello.leader, hello.leads),
         (3, Some(name("g1")), true)
@@ -308,9 +308,17 @@ fn a_gateway_lost_with_its_node_is_listed_no_more_once_nothing_is_heard_of_it() 
 fn a_leader_that_was_silent_is_not_listed_by_its_successor() {
     let (_, mut g2) = pair_of_gateways();
     let silent = NOW + 3_000;
+    let told = |g2: &One, now| g2.gateway.lead_hello("", false, at(now)).unheard_ms;
+    assert_eq!(told(&g2, silent), None);
     g2.gateway.leader_link(false, at(silent));
+    assert_eq!(told(&g2, silent + 4_000), Some(4_000));
     g2.told(appoint(2, "g2"), silent + LEASE_MS - 5_000)
         .unwrap();
+    assert_eq!(
+        told(&g2, silent + LEASE_MS - 5_000),
+        None,
+        "it leads itself"
+    );
     g2.idles(silent + LEASE_MS - 5_000, silent + LEASE_MS - 1);
     assert_eq!(g2.gateway.session_addresses().len(), 2);
     g2.idles(silent + LEASE_MS - 1, silent + LEASE_MS);
@@ -415,7 +423,7 @@ fn a_leader_that_was_cut_off_does_not_climb_over_its_successor() {
     g1.work(NOW + 7_000);
     assert!(g1.gateway.is_leader());
     assert!(g1.revision().unwrap().0 < successor);
-    assert_eq!(g1.gateway.lead_hello("", false).epoch, successor);
+    assert_eq!(g1.gateway.lead_hello("", false, at(NOW)).epoch, successor);
     // Nor does it by a restart.
     g1.disk.authority = true;
     let mut g1 = g1.restarted();

@@ -184,6 +184,7 @@ impl Gateway {
             leader: disk.leader.clone(),
             leads: disk.leads,
             draining: disk.draining,
+            unheard_ms: None,
         }
     }
 

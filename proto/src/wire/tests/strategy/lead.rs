@@ -84,23 +84,24 @@ fn lead_hello() -> impl Strategy<Value = LeadHello> {
         (gateway_name(), node_name(), address_text()),
         any::<(u64, (u64, u64), u64)>(),
         maybe(gateway_name()),
-        any::<(bool, bool)>(),
+        any::<(bool, bool, Option<u64>)>(),
     )
-        .prop_map(
-            |((gateway, node, local_address), (epoch, held, term), leader, (leads, draining))| {
-                LeadHello {
-                    gateway,
-                    node,
-                    local_address,
-                    epoch,
-                    held,
-                    term,
-                    leader,
-                    leads,
-                    draining,
-                }
-            },
-        )
+        .prop_map(|((gateway, node, local_address), seen, leader, now)| {
+            let (epoch, held, term) = seen;
+            let (leads, draining, unheard_ms) = now;
+            LeadHello {
+                gateway,
+                node,
+                local_address,
+                epoch,
+                held,
+                term,
+                leader,
+                leads,
+                draining,
+                unheard_ms,
+            }
+        })
 }
 
 pub(in crate::wire::tests) fn lead_reply() -> impl Strategy<Value = LeadReply> {
