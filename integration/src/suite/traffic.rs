@@ -118,12 +118,14 @@ impl<'a> Traffic<'a> {
         Ok(())
     }
 
-    /// Ends all; no stream may have gone without answers for longer than that.
-    pub fn resumed(mut self, longest: Duration) -> anyhow::Result<()> {
+    /// Ends all; no stream may have gone without answers for longer than that. The longest time that one did.
+    pub fn resumed(mut self, longest: Duration) -> anyhow::Result<Duration> {
         self.goes_on()?;
         let limit = longest.as_secs_f64() * 1000.0;
-        let harmed: Vec<_> = self
-            .stop()?
+        let losses = self.stop()?;
+        let gaps = losses.iter().map(|(_, loss)| loss.longest_millis);
+        let seen = gaps.fold(0.0, f64::max) / 1000.0;
+        let harmed: Vec<_> = losses
             .into_iter()
             .filter(|(_, loss)| loss.longest_millis > limit)
             .map(|(name, loss)| format!("{name}: {loss}"))
@@ -134,6 +136,6 @@ impl<'a> Traffic<'a> {
             longest.as_secs_f32(),
             harmed.join("\n    ")
         );
-        Ok(())
+        Ok(Duration::from_secs_f64(seen))
     }
 }
