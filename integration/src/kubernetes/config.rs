@@ -165,7 +165,7 @@ pub fn kubelet_arguments(worker: &Worker, config: &str, kubeconfig: &str) -> Vec
 
 /// Configuration of a kubelet on a machine that it shares with others of its kind.
 #[must_use]
-pub fn kubelet(worker: &Worker, cluster: &Cluster, pki: &str, cgroup: &str) -> String {
+pub fn kubelet(worker: &Worker, cluster: &Cluster, pki: &str) -> String {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "authentication": {
@@ -174,8 +174,8 @@ pub fn kubelet(worker: &Worker, cluster: &Cluster, pki: &str, cgroup: &str) -> S
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": format!("{pki}/{}-serving.crt", worker.name),
         "tlsPrivateKeyFile": format!("{pki}/{}-serving.key", worker.name),
-        "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false, "cgroupRoot": format!("/{cgroup}"),
-        "enforceNodeAllocatable": [], "failSwapOn": false, "failCgroupV1": false,
+        "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false, "enforceNodeAllocatable": [],
+        "failSwapOn": false, "failCgroupV1": false,
         "localStorageCapacityIsolation": false,
         "evictionHard": {"memory.available": "1Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%",
             "imagefs.available": "0%"},

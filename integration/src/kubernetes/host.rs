@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::supervisor::{self, Unit};
 use super::{mounts, ways};
-use crate::lab::journal::{Entry, Journal, end, start_time};
+use crate::lab::journal::{Entry, Journal, end, remove_containers, start_time};
 use crate::lab::netns::Netns;
 use crate::lab::wait;
 
@@ -64,7 +64,7 @@ impl Host {
     pub fn start(&self, program: &Path, journal: &mut Journal) -> anyhow::Result<()> {
         let netns = self.netns();
         journal.write(&Entry::Netns(netns.name().to_owned()))?;
-        journal.write(&Entry::Cgroup(self.cgroup()))?;
+        journal.write(&Entry::Containers(self.containers()))?;
         netns.create()?;
         ways::plug(&netns, &self.name, self.address)?;
         std::fs::create_dir_all(&self.directory)?;
@@ -102,10 +102,9 @@ impl Host {
         std::fs::read_to_string(self.directory.join("host.log")).unwrap_or_default()
     }
 
-    /// Below this are the control groups of its containers.
-    #[must_use]
-    pub fn cgroup(&self) -> String {
-        format!("causeway-e2e-{}", self.name)
+    /// Where its containerd has a directory for each container.
+    fn containers(&self) -> PathBuf {
+        self.outside("/run/containerd/io.containerd.runtime.v2.task/k8s.io")
     }
 
     /// Number of its first process; None when it does not run.
@@ -124,6 +123,7 @@ impl Host {
             end(pid, start_time(pid).unwrap_or_default())?;
         }
         self.netns().delete()?;
+        remove_containers(&self.containers())?;
         std::fs::remove_dir_all(&self.directory)
             .with_context(|| format!("removing {}", self.directory.display()))
     }

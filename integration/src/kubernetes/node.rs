@@ -96,7 +96,7 @@ impl<'a> Node<'a> {
             ("containerd.toml", config::containerd()),
             (
                 "kubelet.json",
-                config::kubelet(self.worker, &self.cluster, &pki, &self.host.cgroup()),
+                config::kubelet(self.worker, &self.cluster, &pki),
             ),
             (
                 "kubelet.kubeconfig",

@@ -26,8 +26,8 @@ pub enum Entry {
     Netns(String),
     /// A directory with all that is in it
     Directory(PathBuf),
-    /// A control group below the root of every hierarchy, with all that are in it
-    Cgroup(String),
+    /// Control groups of containers: containerd has a directory for each in this one
+    Containers(PathBuf),
     /// A process, with its start time so that another of the same number is left alone
     Process(i32, u64),
 }
@@ -37,7 +37,7 @@ impl fmt::Display for Entry {
         match self {
             Entry::Netns(name) => write!(f, "netns {name}"),
             Entry::Directory(path) => write!(f, "directory {}", path.display()),
-            Entry::Cgroup(name) => write!(f, "cgroup {name}"),
+            Entry::Containers(path) => write!(f, "containers {}", path.display()),
             Entry::Process(pid, start) => write!(f, "process {pid} {start}"),
         }
     }
@@ -48,7 +48,7 @@ fn parse(line: &str) -> Option<Entry> {
     match kind {
         "netns" => Some(Entry::Netns(rest.to_owned())),
         "directory" => Some(Entry::Directory(PathBuf::from(rest))),
-        "cgroup" => Some(Entry::Cgroup(rest.to_owned())),
+        "containers" => Some(Entry::Containers(PathBuf::from(rest))),
         "process" => {
             let (pid, start) = rest.split_once(' ')?;
             Some(Entry::Process(pid.parse().ok()?, start.parse().ok()?))
@@ -113,9 +113,18 @@ fn undo(entry: &Entry) -> anyhow::Result<()> {
             std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
         }
         Entry::Directory(_) => Ok(()),
-        Entry::Cgroup(name) => remove_cgroup(name),
+        Entry::Containers(path) => remove_containers(path),
         Entry::Process(pid, start) => end(*pid, *start),
     }
+}
+
+/// The control groups of containers that were killed, which nobody else removes. Each is named like the directory that
+/// containerd has for it.
+pub fn remove_containers(state: &Path) -> anyhow::Result<()> {
+    children(state)
+        .iter()
+        .filter_map(|container| container.file_name()?.to_str())
+        .try_for_each(|id| remove_cgroup(&format!("k8s.io/{id}")))
 }
 
 /// One hierarchy for all controllers, or one for each, or both.
@@ -183,7 +192,7 @@ mod tests {
         let entries = [
             Entry::Netns("cway-e1".into()),
             Entry::Directory("/run/a b".into()),
-            Entry::Cgroup("cway-x".into()),
+            Entry::Containers("/run/k8s.io".into()),
             Entry::Process(12, 3456),
         ];
         for entry in entries {

@@ -1,5 +1,6 @@
 //! Shell: what people see with `kubectl`, without any tool of ours.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -252,25 +253,18 @@ fn quiet(scene: &Scene<'_>) -> anyhow::Result<()> {
         .east()
         .import("both exporters", |i| i.clusters().len() == 2)?;
     // What came before may still echo; from the first quiet stretch on there is nothing.
-    let mut before = [0; 2];
+    let metrics = |side| scene.at(side).cluster.text("/metrics");
+    let counts = || BOTH.map(|side| metrics(side).map(|text| writes(&text)));
     within(
         QUIET * 4,
         &format!("no write in {} s", QUIET.as_secs()),
         || {
-            for (side, count) in BOTH.into_iter().zip(&mut before) {
-                *count = writes(&scene.at(side).cluster.text("/metrics")?);
-            }
+            let before = counts();
             std::thread::sleep(QUIET);
             let mut seen = Vec::new();
-            for (side, count) in BOTH.into_iter().zip(&before) {
-                let now = writes(&scene.at(side).cluster.text("/metrics")?);
-                if now != *count {
-                    seen.push(format!(
-                        "{}: {}",
-                        scene.at(side),
-                        now.saturating_sub(*count)
-                    ));
-                }
+            for ((side, before), after) in BOTH.into_iter().zip(before).zip(counts()) {
+                let news = news(&before?, &after?).into_iter();
+                seen.extend(news.map(|news| format!("{}: {news}", scene.at(side))));
             }
             Ok(if seen.is_empty() {
                 Look::Yes(())
@@ -281,8 +275,9 @@ fn quiet(scene: &Scene<'_>) -> anyhow::Result<()> {
     )
 }
 
-/// Writes of the kinds above that an API server has counted.
-fn writes(metrics: &str) -> u64 {
+/// Writes of the kinds above that an API server has counted, by verb and resource.
+fn writes(metrics: &str) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
     let counts = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix("apiserver_request_total{")?;
         let (labels, count) = rest.rsplit_once("} ")?;
@@ -290,16 +285,26 @@ fn writes(metrics: &str) -> u64 {
             let (_, rest) = labels.split_once(&format!("{key}=\""))?;
             rest.split_once('"').map(|(value, _)| value)
         };
-        let write = matches!(
-            label("verb")?,
-            "APPLY" | "PATCH" | "PUT" | "POST" | "DELETE"
-        );
-        let ours = WRITTEN.contains(&label("resource")?);
+        let (verb, resource) = (label("verb")?, label("resource")?);
+        let write = matches!(verb, "APPLY" | "PATCH" | "PUT" | "POST" | "DELETE");
+        let ours = WRITTEN.contains(&resource);
         let count: f64 = count.trim().parse().ok()?;
-        (write && ours).then_some(count)
+        // Whole numbers, in the form that Prometheus gives them.
+        (write && ours).then(|| (format!("{verb} {resource}"), count.round() as u64))
     });
-    // Whole numbers, in the form that Prometheus gives them.
-    counts.map(|count| count.round() as u64).sum()
+    for (what, count) in counts {
+        *all.entry(what).or_default() += count;
+    }
+    all
+}
+
+/// What has been written since.
+fn news(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<String> {
+    let grown = after.iter().filter_map(|(what, count)| {
+        let more = count.saturating_sub(before.get(what).copied().unwrap_or(0));
+        (more > 0).then(|| format!("{more} {what}"))
+    });
+    grown.collect()
 }
 
 #[cfg(test)]
@@ -313,6 +318,11 @@ mod tests {
             apiserver_request_total{code=\"200\",resource=\"endpointslices\",verb=\"DELETE\"} 1.5e+01\n\
             apiserver_request_total{code=\"200\",resource=\"leases\",verb=\"PUT\"} 900\n\
             apiserver_request_total{code=\"200\",resource=\"serviceimports\",verb=\"LIST\"} 7\n";
-        assert_eq!(writes(metrics), 27);
+        let mut before = writes(metrics);
+        let kinds = ["APPLY serviceimports", "DELETE endpointslices"].map(str::to_owned);
+        assert_eq!(before, kinds.into_iter().zip([12, 15]).collect());
+        let after = before.clone();
+        before.insert("APPLY serviceimports".to_owned(), 10);
+        assert_eq!(news(&before, &after), ["2 APPLY serviceimports"]);
     }
 }
