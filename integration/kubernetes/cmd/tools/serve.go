@@ -156,11 +156,14 @@ func serveUDP(port string) error {
 		return err
 	}
 	failed := make(chan error)
+	// Where pods are routed one by one, the node has one address on the ports of all of them.
+	served := map[string]bool{}
 	for _, address := range addresses {
 		network, ok := address.(*net.IPNet)
-		if !ok || network.IP.IsLinkLocalUnicast() {
+		if !ok || network.IP.IsLinkLocalUnicast() || served[network.IP.String()] {
 			continue
 		}
+		served[network.IP.String()] = true
 		socket, err := net.ListenPacket("udp", net.JoinHostPort(network.IP.String(), port))
 		if err != nil {
 			return err
