@@ -78,11 +78,7 @@ impl Agent {
         let known = &self.held_back;
         let pools = view.vip_pool.iter().chain(&view.mapping_pool);
         let new: Vec<Prefix> = pools
-            .filter(|p| {
-                !known
-                    .iter()
-                    .any(|k| k.contains(p.base()) && k.bits() <= p.bits())
-            })
+            .filter(|p| !known.iter().any(|k| k.covers(**p)))
             .copied()
             .collect();
         match self.host.hold_back(&new).await {

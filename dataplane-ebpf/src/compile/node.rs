@@ -136,6 +136,5 @@ impl Compiler<'_> {
 }
 
 fn inside(pool: &[Prefix], prefix: Prefix) -> bool {
-    pool.iter()
-        .any(|p| p.contains(prefix.base()) && p.bits() <= prefix.bits())
+    pool.iter().any(|p| p.covers(prefix))
 }

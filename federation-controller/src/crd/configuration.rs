@@ -150,7 +150,8 @@ pub struct ConfiguredPeer {
     /// In place of `spec.encryption`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionSetting>,
-    /// Prefixes of the peer that are used here as they are, without a mapping. They must mean nothing else here.
+    /// What the peer has in these prefixes is used here as it is, without a mapping. They must mean nothing else here.
+    /// Decided when the peer first names an address range; one that is mapped by then stays mapped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

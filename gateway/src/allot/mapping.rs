@@ -139,7 +139,9 @@ fn map_peer(
 
 /// Our prefix for one of a peer's: its own where configuration allows it and nothing here has it.
 fn ours(id: &ClusterId, theirs: Prefix, pools: &Pools, others: &[Mapping]) -> Option<Prefix> {
-    let listed = pools.native.get(id).is_some_and(|n| n.contains(&theirs));
+    // A peer names the prefixes of its nodes, who configures us perhaps the one around them.
+    let mut native = pools.native.get(id).into_iter().flatten();
+    let listed = native.any(|prefix| prefix.covers(theirs));
     let ours = pools
         .own
         .iter()
@@ -183,7 +185,7 @@ fn gap(pools: &[Prefix], taken: &[Mapping], like: Prefix) -> Option<Prefix> {
 fn outermost(prefixes: &[Prefix]) -> Vec<Prefix> {
     let inside = |p: &Prefix| {
         let mut others = prefixes.iter();
-        others.any(|o| o.bits() < p.bits() && o.contains(p.base()))
+        others.any(|o| o != p && o.covers(*p))
     };
     let mut kept = Vec::new();
     for prefix in prefixes {

@@ -164,18 +164,20 @@ fn native_only_where_configuration_says_so_and_nothing_is_there() {
     let mut pools = pools();
     let native = vec![
         prefix("10.9.0.0/16"),
+        prefix("10.16.0.0/12"),
         prefix("10.244.0.0/16"),
         prefix("241.0.0.0/16"),
     ];
     pools.native.insert(id("b"), native);
     let prefixes = [
         "10.9.0.0/16",
+        "10.20.1.0/24",
         "10.244.0.0/16",
         "241.0.0.0/16",
         "10.8.0.0/16",
         "10.0.0.0/8",
     ];
-    let peers = Peers::from([(id("b"), wants(&prefixes[..4], &[]))]);
+    let peers = Peers::from([(id("b"), wants(&prefixes[..5], &[]))]);
     let (next, _) = allot(
         &Exports::default(),
         &peers,
@@ -191,8 +193,8 @@ fn native_only_where_configuration_says_so_and_nothing_is_there() {
         .filter(|m| m.ours == m.theirs)
         .map(|m| m.theirs.to_string())
         .collect();
-    assert_eq!(native, ["10.9.0.0/16"]);
-    let peers = Peers::from([(id("b"), wants(&prefixes[4..], &[]))]);
+    assert_eq!(native, ["10.9.0.0/16", "10.20.1.0/24"]);
+    let peers = Peers::from([(id("b"), wants(&prefixes[5..], &[]))]);
     let (_, problems) = allot(
         &Exports::default(),
         &peers,

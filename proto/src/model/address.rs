@@ -194,6 +194,12 @@ impl Prefix {
         address.to_u128() & mask(self.len) == self.base.to_u128()
     }
 
+    /// Whether all of `other` lies inside.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.len <= other.len && self.contains(other.base)
+    }
+
     /// Whether the two share an address.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
