@@ -24,7 +24,7 @@ use causeway_proto::model::{
     ServiceName, View,
 };
 
-pub use node::OVERHEAD;
+pub use node::{OVERHEAD, ways};
 pub use port::is_pod_side;
 
 use crate::image::{MapImage, Table};

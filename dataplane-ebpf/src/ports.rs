@@ -11,6 +11,7 @@ mod link;
 mod uplink;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -49,6 +50,11 @@ pub enum PortError {
     /// The kernel's answer.
     #[error("{0}")]
     Netlink(&'static str, #[source] rtnetlink::Error),
+    /// Somebody else's route is there.
+    #[error(
+        "{0}/{1} has a route here that is not ours; processes of this node reach no peer there: should it be `native`?"
+    )]
+    Taken(Ipv4Addr, u8),
     /// The device was made and is not there.
     #[error("no {0}")]
     Missing(&'static str),

@@ -3,7 +3,7 @@
 use causeway_proto::model::{Address, Prefix, View};
 
 use super::Agent;
-use crate::compile::OVERHEAD;
+use crate::compile::{self, OVERHEAD};
 use crate::kernel::Hook;
 use crate::ports::{OwnDevice, Seen};
 
@@ -116,20 +116,15 @@ impl Agent {
     }
 
     async fn own_ways(&mut self, view: &View) {
-        let pools: Vec<_> = view
-            .vip_pool
-            .iter()
-            .chain(&view.mapping_pool)
-            .copied()
-            .collect();
+        let ways = compile::ways(view);
         let Some(own) = self.own.as_mut() else { return };
         let guarded = self.hooked.contains_key(&(Hook::Host, own.device.index));
-        if !guarded || own.ways.as_ref() == Some(&pools) {
+        if !guarded || own.ways.as_ref() == Some(&ways) {
             return;
         }
-        match self.host.ways(&own.device, &pools).await {
+        match self.host.ways(&own.device, &ways).await {
             Ok(()) => {
-                own.ways = Some(pools);
+                own.ways = Some(ways);
                 self.failures.remove("own routes");
             }
             Err(error) => self.fail("own routes", &error),

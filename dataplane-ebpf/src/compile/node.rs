@@ -3,7 +3,7 @@
 use causeway_abi::{
     Config, LAYOUT_VERSION, NodePlace, Source, SourceKey4, config_flags, source_kind,
 };
-use causeway_proto::model::{Prefix, ProblemKind};
+use causeway_proto::model::{Prefix, ProblemKind, View};
 
 use super::{Compiler, v4, v4_prefix};
 use crate::image::{Lpm, Table};
@@ -17,12 +17,7 @@ impl Compiler<'_> {
     pub(super) fn config(&mut self) {
         let view = self.view;
         let gateway = view.gateways.values().any(|n| *n == self.facts.node);
-        let native = view
-            .peers
-            .values()
-            .flat_map(|peer| &peer.mappings)
-            .chain(&view.self_map)
-            .any(|m| m.ours.base().is_v4() && !inside(&view.mapping_pool, m.ours));
+        let native = outside(view).any(|prefix| prefix.base().is_v4());
         let mut flags = 0;
         if gateway {
             flags |= config_flags::GATEWAY;
@@ -133,6 +128,20 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+/// Where the node's own processes go by the device of ours: both pools, and what is mapped outside of them.
+#[must_use]
+pub fn ways(view: &View) -> Vec<Prefix> {
+    let pools = view.vip_pool.iter().chain(&view.mapping_pool).copied();
+    pools.chain(outside(view)).collect()
+}
+
+/// Mapped, and not of the mapping pool: peers' `native` prefixes, and those from a pool that was configured before.
+fn outside(view: &View) -> impl Iterator<Item = Prefix> {
+    let peers = view.peers.values().flat_map(|peer| &peer.mappings);
+    let ours = peers.chain(&view.self_map).map(|mapping| mapping.ours);
+    ours.filter(|prefix| !inside(&view.mapping_pool, *prefix))
 }
 
 fn inside(pool: &[Prefix], prefix: Prefix) -> bool {

@@ -273,6 +273,26 @@ fn a_nodes_processes_have_a_port() {
 }
 
 #[test]
+fn a_nodes_processes_go_to_native_prefixes_as_to_the_pools() {
+    let mut view = service_view(1, 251);
+    let ways = |view: &View| -> Vec<String> {
+        let ways = super::ways(view).into_iter();
+        ways.map(|prefix| prefix.to_string()).collect()
+    };
+    let pools = ways(&view);
+    assert_eq!(pools.len(), view.vip_pool.len() + view.mapping_pool.len());
+    let mut peer = views::peer(5, true);
+    view.peers.insert("west".parse().unwrap(), peer.clone());
+    assert_eq!(ways(&view), pools);
+    peer.mappings[0].ours = "10.9.1.0/24".parse().unwrap();
+    view.peers.insert("west".parse().unwrap(), peer);
+    assert_eq!(
+        ways(&view),
+        [pools, vec!["10.9.1.0/24".to_owned()]].concat()
+    );
+}
+
+#[test]
 fn a_veth_is_a_port_by_what_is_behind_it() {
     let view = service_view(1, 251);
     let node = "n1".parse().unwrap();

@@ -1,10 +1,10 @@
 //! Shell: what the agent adds to its namespace and leaves there: routes, the tunnel device, and the pair of devices by
 //! which the node's own processes reach the clusterset.
 //!
-//! The pair is a veth whose one end has the node's address from the VIP pool and the routes of both pools, and
-//! whose other end is a port like a pod's: the programs need not know that a node is no pod. A program at the first end
-//! lets only the node's own packets out. A rule and a table that only these look at would do that too, but the first
-//! rule of a namespace costs every packet in it the kernel's short way through the tables.
+//! The pair is a veth whose one end has the node's address from the VIP pool and the routes of what is ours to
+//! translate, and whose other end is a port like a pod's: the programs need not know that a node is no pod. A program at
+//! the first end lets only the node's own packets out. A rule and a table that only these look at would do that too, but
+//! the first rule of a namespace costs every packet in it the kernel's short way through the tables.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -210,17 +210,22 @@ impl Host {
         Ok(())
     }
 
-    /// The way to the pools for the node's own processes, and to nothing else. The program that keeps others off it must
-    /// be there.
+    /// The way to these prefixes for the node's own processes, and to nothing else. The program that keeps others off it
+    /// must be there. A route that somebody else has for one of them stays theirs.
     ///
     /// # Errors
-    /// When the kernel refuses.
-    pub async fn ways(&self, device: &OwnDevice, pools: &[Prefix]) -> Result<(), PortError> {
+    /// When the kernel refuses, or a prefix is taken; the others have their routes then.
+    pub async fn ways(&self, device: &OwnDevice, prefixes: &[Prefix]) -> Result<(), PortError> {
         let refused = refused("routes of the node's own address");
         let Some(own) = device.facts.address.v4() else {
             return Ok(());
         };
-        let wanted: Vec<_> = pools.iter().filter_map(v4).collect();
+        let by = RouteAttribute::Oif(device.index);
+        let mut there = self.routes().await.map_err(&refused)?;
+        there.retain(|route| route.attributes.contains(&by));
+        let ours: Vec<_> = there.iter().map(destination).collect();
+        let wanted: Vec<_> = prefixes.iter().filter_map(v4).collect();
+        let mut taken = None;
         for (base, bits) in &wanted {
             let route = RouteMessageBuilder::<Ipv4Addr>::new()
                 .destination_prefix(*base, *bits)
@@ -229,17 +234,25 @@ impl Host {
                 .scope(RouteScope::Link)
                 .protocol(OURS)
                 .build();
-            let added = self.0.route().add(route).replace().execute().await;
-            added.map_err(&refused)?;
+            let add = self.0.route().add(route);
+            let added = if ours.contains(&(*base, *bits)) {
+                add.replace().execute().await
+            } else {
+                add.execute().await
+            };
+            match added {
+                Err(Error::NetlinkError(error)) if is_there(error.raw_code()) => {
+                    taken = taken.or(Some(PortError::Taken(*base, *bits)));
+                }
+                added => added.map_err(&refused)?,
+            }
         }
-        let by = RouteAttribute::Oif(device.index);
-        for old in self.routes().await.map_err(&refused)? {
-            let to = destination(&old);
-            if old.attributes.contains(&by) && !wanted.contains(&to) {
+        for old in there {
+            if !wanted.contains(&destination(&old)) {
                 self.0.route().del(old).execute().await.map_err(&refused)?;
             }
         }
-        Ok(())
+        taken.map_or(Ok(()), Err)
     }
 
     async fn routes(&self) -> Result<Vec<RouteMessage>, Error> {
@@ -308,6 +321,10 @@ fn destination(route: &RouteMessage) -> (Ipv4Addr, u8) {
 
 fn is_absent(code: i32) -> bool {
     [libc::ENODEV, libc::ESRCH, libc::ENOENT].contains(&code.saturating_neg())
+}
+
+fn is_there(code: i32) -> bool {
+    code.saturating_neg() == libc::EEXIST
 }
 
 fn v4(prefix: &Prefix) -> Option<(Ipv4Addr, u8)> {

@@ -145,7 +145,7 @@ fn headless(pods: BTreeSet<u8>) -> OwnExport {
     }
 }
 
-fn peer(n: u16, plain: bool) -> PeerView {
+pub fn peer(n: u16, plain: bool) -> PeerView {
     PeerView {
         number: number(n),
         our_number_there: Some(number(9)),

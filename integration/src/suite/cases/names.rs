@@ -216,6 +216,11 @@ fn headless_native(scene: &Scene<'_>) -> anyhow::Result<()> {
         let wanted = format!("the backends' own addresses {own:?}");
         let is = has_addresses(&own);
         place.resolves(&place.client()?, &scene.domain(HELLO), "A", &wanted, is)?;
+        // A node's own processes have their way there too.
+        let to = format!("{}:42", scene.domain(HELLO));
+        for client in [place.clients()?, place.host_clients()?].concat() {
+            place.answers(&client, "tcp", &to, 5, "east", |t| t.is_whole())?;
+        }
     }
     Ok(())
 }
