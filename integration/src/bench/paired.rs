@@ -28,6 +28,9 @@ const TURNS: usize = 9;
 const RUNS: usize = 3;
 /// How long an agent may take.
 const START: Duration = Duration::from_secs(15);
+/// After it came or went: for its first five seconds an agent looks at new ports often, and that is not what a node's
+/// traffic lives with.
+const SETTLE: Duration = Duration::from_secs(6);
 
 const fn routed(name: &'static str, host: u8) -> Pod {
     Pod {
@@ -198,15 +201,15 @@ impl Bed {
 
     /// A figure of each, with an agent or without.
     fn measure(&mut self, with: bool, cases: &[Case]) -> Result<Vec<f64>> {
-        self.set(with)?;
+        if self.attached != with {
+            self.set(with)?;
+            std::thread::sleep(SETTLE);
+        }
         cases.iter().map(|case| case.run(&self.lab)).collect()
     }
 
     /// With an agent, or as if there had never been one.
     fn set(&mut self, with: bool) -> Result<()> {
-        if self.attached == with {
-            return Ok(());
-        }
         self.attached = with;
         let node = self.lab.netns(E1.name);
         if !with {
