@@ -192,11 +192,13 @@ async fn a_token_pairs_two_clusters_once() {
     assert!(!joined && !found.refused(), "{found:?}");
     assert_eq!(found.peer.cluster.as_str(), "east");
     assert!(found.clock_skew_ms.abs() < 5_000);
-    let [mapping] = found.mappings[..] else {
-        panic!("{found:?}");
-    };
-    assert_eq!(mapping.theirs.to_string(), "10.244.0.0/16");
-    assert_ne!(mapping.ours, mapping.theirs);
+    let theirs: Vec<_> = found
+        .mappings
+        .iter()
+        .map(|m| m.theirs.to_string())
+        .collect();
+    assert_eq!(theirs, ["10.244.0.0/16", "241.0.0.0/16"], "pods and VIPs");
+    assert!(found.mappings.iter().all(|m| m.ours != m.theirs));
     assert!(east.peers().is_empty(), "a dry run");
 
     assert!(west.try_join(&token, false).await.unwrap().0);

@@ -27,6 +27,7 @@ struct PeerFactsForm {
     version_min: u16,
     version_max: u16,
     prefixes: Vec<String>,
+    vips: Vec<String>,
     plain_allowed: bool,
     services: Vec<String>,
 }
@@ -64,6 +65,7 @@ impl JoinForm {
                 version_min: p.peer.versions.0,
                 version_max: p.peer.versions.1,
                 prefixes: p.peer.prefixes.iter().map(ToString::to_string).collect(),
+                vips: p.peer.vips.iter().map(ToString::to_string).collect(),
                 plain_allowed: p.peer.plain_allowed,
                 services: p.peer.services.keys().map(ToString::to_string).collect(),
             },

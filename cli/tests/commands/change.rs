@@ -89,6 +89,9 @@ fn join_dry_run_in_json() {
             "prefixes": [
               "10.244.0.0/16"
             ],
+            "vips": [
+              "241.0.0.0/16"
+            ],
             "plain_allowed": true,
             "services": [
               "shop/cart",

@@ -31,6 +31,9 @@ fn a_peer_that_comes() {
             "prefixes": [
               "10.244.0.0/16"
             ],
+            "vips": [
+              "241.0.0.0/16"
+            ],
             "plain_allowed": true,
             "services": [
               "shop/cart",

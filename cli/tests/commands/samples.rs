@@ -299,6 +299,7 @@ pub fn preflight() -> Preflight {
             versions: (1, 1),
             time: at(3),
             prefixes: vec![parse("10.244.0.0/16")],
+            vips: vec![parse("241.0.0.0/16")],
             plain_allowed: true,
             services: BTreeMap::from([
                 (parse("shop/cart"), offered.clone()),

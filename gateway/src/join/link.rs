@@ -226,7 +226,8 @@ impl Joining {
         };
         let read = async |reply: &Redeemed| {
             let (peer, trust) = (&reply.facts, self.core.trust());
-            let foretold = self.core.foretell(&peer.cluster, &peer.prefixes).await?;
+            let prefixes = [peer.prefixes.as_slice(), &peer.vips].concat();
+            let foretold = self.core.foretell(&peer.cluster, &prefixes).await?;
             let now = wall_clock();
             let found = preflight(&trust, token, own, &exporter, reply, foretold, now)?;
             Ok::<_, JoinFailed>(found)
@@ -332,6 +333,7 @@ fn facts(config: &Config, shared: &ClusterSettings, view: &View, peer: &ClusterI
         versions: VERSIONS,
         time: wall_clock(),
         prefixes,
+        vips: crate::allot::told_vips(&shared.vips),
         plain_allowed: shared.plain_with(peer),
         services: view
             .exports

@@ -23,6 +23,7 @@ fn side_of(cluster: &str, set: &str) -> OwnSide {
             versions: (1, 1),
             time: NOW,
             prefixes: vec!["10.244.0.0/16".parse().unwrap()],
+            vips: vec!["241.0.0.0/16".parse().unwrap()],
             plain_allowed: true,
             services: Default::default(),
         },

@@ -17,8 +17,10 @@ pub struct JoinFacts {
     pub versions: (u16, u16),
     /// Its wall clock.
     pub time: Timestamp,
-    /// Its pods' and nodes' prefixes in its own numbering.
+    /// Its pods' prefixes, in its own numbering.
     pub prefixes: Vec<Prefix>,
+    /// Its VIPs' and nodes' prefixes, as its catalog tells them.
+    pub vips: Vec<Prefix>,
     /// Whether it says `encryption: off` towards the other.
     pub plain_allowed: bool,
     /// What it exports.

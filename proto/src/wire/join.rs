@@ -30,6 +30,7 @@ impl From<&JoinFacts> for pb::Facts {
             version_max: f.versions.1.into(),
             time_ms: f.time.0,
             prefixes: f.prefixes.iter().map(Into::into).collect(),
+            vips: f.vips.iter().map(Into::into).collect(),
             plain_allowed: f.plain_allowed,
             services: f.services.iter().map(Into::into).collect(),
         }
@@ -46,6 +47,7 @@ impl TryFrom<pb::Facts> for JoinFacts {
             versions: versions(f.version_min, f.version_max)?,
             time: Timestamp(f.time_ms),
             prefixes: list("prefixes", prefixes, f.prefixes, TryFrom::try_from)?,
+            vips: list("vips", prefixes, f.vips, TryFrom::try_from)?,
             plain_allowed: f.plain_allowed,
             services: map("services", limits::SERVICES, f.services, TryFrom::try_from)?,
         })

@@ -214,19 +214,23 @@ pub(in crate::wire::tests) fn facts() -> impl Strategy<Value = JoinFacts> {
         (cluster(), parsed("[a-z]{1,9}"), 1u16..9, 9u16..),
         (
             time(),
-            vec(prefix(), 0..3),
+            (vec(prefix(), 0..3), vec(prefix(), 0..3)),
             any::<bool>(),
             btree_map(service(), offered, 0..3),
         ),
     )
         .prop_map(
-            |((cluster, cluster_set, min, max), (time, prefixes, plain_allowed, services))| {
+            |(
+                (cluster, cluster_set, min, max),
+                (time, (prefixes, vips), plain_allowed, services),
+            )| {
                 JoinFacts {
                     cluster,
                     cluster_set,
                     versions: (min, max),
                     time,
                     prefixes,
+                    vips,
                     plain_allowed,
                     services,
                 }
