@@ -54,9 +54,13 @@ enum Command {
     Test {
         #[command(flatten)]
         options: suite::Options,
-        /// Two contexts of the kubeconfig that kubectl takes by itself, in place of the clusters of `up`
+        /// Two contexts of the kubeconfig that kubectl takes by itself, in place of the clusters of `up`. Causeway is
+        /// installed and removed there, with the contexts' names as cluster ids
         #[arg(long, value_delimiter = ',', value_name = "ONE,OTHER")]
         contexts: Vec<String>,
+        /// A value of the chart there, as helm's `--set` takes it: `image.repository=registry.example/causeway`
+        #[arg(long, requires = "contexts", value_name = "NAME=VALUE")]
+        set: Vec<String>,
     },
     /// Put an image on every node: an archive as of `docker save`, or of an OCI layout
     Load {
@@ -106,7 +110,11 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             bare,
             replace,
         }) => up(shape, bare, replace).map(done),
-        Some(Command::Test { options, contexts }) => test(&options, &contexts),
+        Some(Command::Test {
+            options,
+            contexts,
+            set,
+        }) => test(&options, &contexts, &set),
         Some(Command::Load { image }) => {
             let image = image
                 .canonicalize()
@@ -131,7 +139,7 @@ fn every(shapes: &[Shape]) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for shape in shapes {
         say(format_args!("e2e {shape}"));
-        let outcome = up(*shape, false, false).and_then(|()| test(&whole(), &[]));
+        let outcome = up(*shape, false, false).and_then(|()| test(&whole(), &[], &[]));
         Bed::down()?;
         let outcome = outcome?;
         if outcome != ExitCode::SUCCESS {
@@ -195,14 +203,14 @@ fn install(mut bed: Bed) -> anyhow::Result<()> {
     suite::install(setting(bed)?)
 }
 
-fn test(options: &suite::Options, contexts: &[String]) -> anyhow::Result<ExitCode> {
+fn test(options: &suite::Options, contexts: &[String], set: &[String]) -> anyhow::Result<ExitCode> {
     if options.list {
         suite::list(options);
         return Ok(ExitCode::SUCCESS);
     }
     let setting = match contexts {
         [] => setting(there()?)?,
-        [one, other] => foreign(one, other)?,
+        [one, other] => foreign([one, other], set)?,
         _ => bail!("--contexts takes two names"),
     };
     suite::run(options, setting)
@@ -222,7 +230,7 @@ fn setting(bed: Bed) -> anyhow::Result<Setting> {
 }
 
 /// Clusters that somebody else made, by the kubeconfig that kubectl would take.
-fn foreign(one: &str, other: &str) -> anyhow::Result<Setting> {
+fn foreign(contexts: [&str; 2], set: &[String]) -> anyhow::Result<Setting> {
     let file = match std::env::var_os("KUBECONFIG") {
         Some(file) => PathBuf::from(file),
         None => {
@@ -235,12 +243,21 @@ fn foreign(one: &str, other: &str) -> anyhow::Result<Setting> {
         "there is no kubeconfig at {}",
         file.display()
     );
+    let [tools, _] = Tools::find()?.images();
+    say(format_args!(
+        "nodes take {} from {}, and Causeway's image as `cargo xtask image` makes it, or as --set says",
+        suite::wanted::IMAGE,
+        tools.display()
+    ));
     Ok(Setting {
         kubeconfig: file,
-        contexts: [one.to_owned(), other.to_owned()],
+        contexts: contexts.map(str::to_owned),
         ground: None,
         chart: told(CHART)?,
-        values: Vec::new(),
+        values: set
+            .iter()
+            .flat_map(|value| ["--set".to_owned(), value.clone()])
+            .collect(),
         directory: directory()?.join("run"),
     })
 }
