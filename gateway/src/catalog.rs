@@ -3,6 +3,7 @@
 //! Out: what is in force, what to ask for again, or why it was refused. No protocol, no clock, no keys.
 
 mod encode;
+mod gateways;
 mod life;
 mod merkle;
 mod own;
@@ -23,6 +24,7 @@ use causeway_proto::model::{
 use crate::now::Now;
 
 pub use encode::sha256;
+pub use gateways::Gateways;
 pub use life::Life;
 pub use own::{Answer, Own};
 pub use parts::{Local, parts};
@@ -151,11 +153,20 @@ impl Catalog {
         peer.apply_header(bundle, header, keys)
     }
 
-    /// The moment, on the monotonic clock, at which some peer's liveness changes if nothing more is heard.
+    /// Takes note of the gateways that peers list now.
+    pub fn list_gateways(&mut self, now: Now) {
+        for peer in self.peers.values_mut() {
+            peer.list_gateways(now);
+        }
+    }
+
+    /// The moment, on the monotonic clock, at which some peer's liveness, or that of its gateways, changes if nothing
+    /// more is heard.
     #[must_use]
     pub fn poll_timeout(&self, now: Now) -> Option<u64> {
         let each = self.peers.values();
-        each.filter_map(|p| p.life.poll_timeout(now)).min()
+        let each = each.flat_map(|p| [p.life.poll_timeout(now), p.gateways.poll_timeout(now)]);
+        each.flatten().min()
     }
 
     /// What peers did that they may not do.

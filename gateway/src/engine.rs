@@ -307,8 +307,11 @@ impl Gateway {
         let told = |p: &Problem| p.kind == ProblemKind::ClockJumped;
         let jump = self.clock.problem(now).is_some() != self.view.problems.iter().any(told);
         let alive = self.catalog.peers().iter().any(|(id, peer)| {
-            let shown = self.view.peers.get(id).map(|p| p.liveness);
-            shown.is_some_and(|shown| shown != peer.life.liveness(now))
+            self.view.peers.get(id).is_some_and(|shown| {
+                let silent = peer.silent_gateways(now);
+                shown.liveness != peer.life.liveness(now)
+                    || !silent.values().eq(&shown.silent_gateways)
+            })
         });
         jump || alive || self.listing_is_old(now)
     }
@@ -321,6 +324,7 @@ impl Gateway {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
+        self.catalog.list_gateways(now);
         self.problems.retain(|p| p.subject.ends_with(" on disk"));
         if self.is_leader() {
             self.lead_on(now);

@@ -105,7 +105,9 @@ impl Compiler<'_> {
             .values()
             .filter_map(|n| self.outer(n))
             .collect();
-        let (peer_gateways, peer_gateway_count) = gateways(peer.gateways.clone());
+        let heard = |gateway: &&Address| !peer.silent_gateways.contains(gateway);
+        let heard = peer.gateways.iter().filter(heard).copied().collect();
+        let (peer_gateways, peer_gateway_count) = gateways(heard);
         let (own_gateways, own_gateway_count) = gateways(own);
         let direct = peer.acknowledged_nodes.contains(&self.facts.node);
         let route = Route {

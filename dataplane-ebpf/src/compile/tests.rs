@@ -293,6 +293,27 @@ fn a_nodes_processes_go_to_native_prefixes_as_to_the_pools() {
 }
 
 #[test]
+fn a_silent_gateway_gets_no_packets_and_may_send() {
+    let mut view = service_view(1, 251);
+    let [heard, silent] = ["192.0.2.5", "192.0.2.6"].map(|a| a.parse().unwrap());
+    let mut peer = views::peer(5, true);
+    peer.gateways = vec![heard, silent];
+    peer.silent_gateways = vec![silent];
+    view.peers.insert("west".parse().unwrap(), peer);
+    let image = step(&view, &views::plain_facts(), &Held::default()).image;
+    let route = image.routes[&5];
+    assert_eq!(route.peer_gateway_count, 1);
+    assert_eq!(route.peer_gateways[0], heard.bytes());
+    for gateway in [heard, silent] {
+        let key = causeway_abi::SourceKey4 {
+            address: v4(gateway).unwrap(),
+        };
+        let kind = image.sources[&key].kind;
+        assert_eq!(kind, causeway_abi::source_kind::PEER_GATEWAY);
+    }
+}
+
+#[test]
 fn a_veth_is_a_port_by_what_is_behind_it() {
     let view = service_view(1, 251);
     let node = "n1".parse().unwrap();

@@ -108,6 +108,7 @@ fn peer(n: u16, there: u16, ours: (&str, &str), gateways: &[&str], own: &[&str])
         mappings: mappings(ours.0, ours.1),
         gateways: gateways.iter().map(|a| address(a)).collect(),
         nodes: gateways.iter().map(|a| address(a)).collect(),
+        silent_gateways: Vec::new(),
         acknowledged_nodes: own,
         encryption: Encryption::Plain,
         liveness: Liveness::Live,

@@ -149,6 +149,7 @@ fn peer(encryption: Encryption) -> PeerView {
         mappings: Vec::new(),
         gateways: Vec::new(),
         nodes: Vec::new(),
+        silent_gateways: Vec::new(),
         acknowledged_nodes: BTreeSet::new(),
         encryption,
         liveness: Liveness::Live,

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::limits::{PART_BYTES, PARTS};
 use causeway_proto::model::{
-    CatalogDelta, ClusterId, ClusterPart, Digest, GatewayName, Held, NackReason, NamespacePart,
-    NodeName, Part, PartKey, PeerNumber, Revision, SignedHeader, SignedPart, TrustBundle, Want,
+    Address, CatalogDelta, ClusterId, ClusterPart, Digest, GatewayName, Held, NackReason,
+    NamespacePart, NodeName, Part, PartKey, PeerNumber, Revision, SignedHeader, SignedPart,
+    TrustBundle, Want,
 };
 
 use super::encode::{header, part, part_digest};
 use super::merkle::{Tree, stands};
 use super::own::held;
-use super::{Applied, Keys, Life, Refusal};
+use super::{Applied, Gateways, Keys, Life, Refusal};
 use crate::now::Now;
 
 /// Headers of a peer that are remembered, to catch a second story about any of them.
@@ -45,6 +46,8 @@ pub struct PeerCatalog {
     seen: BTreeMap<Revision, Digest>,
     /// Signs of life.
     pub life: Life,
+    /// And of each of its gateways.
+    pub gateways: Gateways,
     /// What it did that no honest peer does; stays until it leaves or starts a new epoch.
     pub fault: Option<String>,
     /// How it numbers this cluster, by its last Hello.
@@ -62,6 +65,7 @@ impl PeerCatalog {
             staged: None,
             seen: BTreeMap::new(),
             life: Life::new(now),
+            gateways: Gateways::default(),
             fault: None,
             number_there: None,
             acknowledged: BTreeMap::new(),
@@ -87,6 +91,23 @@ impl PeerCatalog {
             Some(Part::Cluster(part)) => Some(part),
             _ => None,
         }
+    }
+
+    pub(super) fn list_gateways(&mut self, now: Now) {
+        let listed = match self.parts.get(&PartKey::Cluster).map(|p| &p.content) {
+            Some(Part::Cluster(part)) => Some(part.gateways.keys()),
+            _ => None,
+        };
+        self.gateways.list(listed.into_iter().flatten(), now);
+    }
+
+    /// Those of its gateways that have fallen silent while others are heard, with their outer addresses.
+    #[must_use]
+    pub fn silent_gateways(&self, now: Now) -> BTreeMap<GatewayName, Address> {
+        let silent = self.gateways.silent(now);
+        let listed = self.cluster_part().into_iter().flat_map(|p| &p.gateways);
+        let silent = listed.filter(|(name, _)| silent.contains(*name));
+        silent.map(|(name, at)| (name.clone(), at.tunnel)).collect()
     }
 
     /// Its namespaces' parts.

@@ -154,7 +154,7 @@ impl Gateway {
             let gateway = session.gateway().clone();
             match output {
                 Output::Up(hello) => self.up(id, &hello, now),
-                Output::Heard => self.heard(&cluster, now),
+                Output::Heard => self.heard(&cluster, &gateway, now),
                 Output::Apply(delta) => {
                     let result = match self.trust.bundles.get(&cluster) {
                         Some(bundle) => {
@@ -233,11 +233,12 @@ impl Gateway {
         }
     }
 
-    fn heard(&mut self, cluster: &ClusterId, now: Now) {
+    fn heard(&mut self, cluster: &ClusterId, gateway: &GatewayName, now: Now) {
         if let Some(peer) = self.catalog.peer_mut(cluster) {
-            let before = peer.life.liveness(now);
+            let before = (peer.life.liveness(now), peer.gateways.silent(now));
             peer.life.beat(now);
-            self.dirty |= peer.life.liveness(now) != before;
+            peer.gateways.beat(gateway, now);
+            self.dirty |= before != (peer.life.liveness(now), peer.gateways.silent(now));
         }
     }
 

@@ -6,6 +6,7 @@ use causeway_proto::model::{
 };
 
 mod office;
+mod silence;
 mod trust;
 
 use super::*;
@@ -114,8 +115,12 @@ impl Host {
 
     /// A session with `peer`, up.
     fn meet(&mut self, session: u64, peer: &str, held: Option<Held>) {
+        self.meet_gateway(session, peer, "g0", held);
+    }
+
+    fn meet_gateway(&mut self, session: u64, peer: &str, gateway: &str, held: Option<Held>) {
         let (number, now) = (SessionId(session), at(self.now));
-        let gateway: GatewayName = "g0".parse().unwrap();
+        let gateway: GatewayName = gateway.parse().unwrap();
         self.gateway
             .open_session(number, id(peer), gateway.clone(), true, now);
         let hello = Hello {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use causeway_proto::model::{
-    ClusterId, Condition, ConditionStatus, Encryption, Liveness, PeerView, Problem, ProblemKind,
+    ClusterId, Condition, ConditionStatus, Encryption, GatewayName, Liveness, PeerView, Problem,
+    ProblemKind,
 };
 
 use super::Known;
@@ -21,7 +22,8 @@ pub(super) fn views(
         let allotted = known.allocations.peers.get(id);
         let liveness = peer.life.liveness(now);
         let encryption = agreed(known, id, peer);
-        conditions.push(connected(id, peer, liveness));
+        let silent = peer.silent_gateways(now);
+        conditions.push(connected(id, peer, liveness, silent.keys()));
         conditions.push(packets(id, encryption));
         if encryption == Encryption::Disagree && peer.held().is_some() {
             problems.push(disagrees(id, known.facts.plain_with.contains(id)));
@@ -38,6 +40,7 @@ pub(super) fn views(
             gateways: part.map_or_else(Vec::new, |p| {
                 p.gateways.values().map(|g| g.tunnel).collect()
             }),
+            silent_gateways: silent.into_values().collect(),
             nodes: part.map_or_else(Vec::new, |p| p.nodes.values().flatten().copied().collect()),
             acknowledged_nodes: peer.acknowledged_nodes(),
             encryption,
@@ -75,7 +78,12 @@ fn condition(id: &ClusterId, kind: &str, holds: bool, reason: &str, message: Str
     }
 }
 
-fn connected(id: &ClusterId, peer: &PeerCatalog, liveness: Liveness) -> Condition {
+fn connected<'a>(
+    id: &ClusterId,
+    peer: &PeerCatalog,
+    liveness: Liveness,
+    silent: impl Iterator<Item = &'a GatewayName>,
+) -> Condition {
     let (holds, reason, message) = match (&peer.fault, liveness) {
         (Some(fault), _) => (false, "PeerFault", fault.clone()),
         (None, Liveness::Live) if peer.held().is_none() => (
@@ -83,7 +91,7 @@ fn connected(id: &ClusterId, peer: &PeerCatalog, liveness: Liveness) -> Conditio
             "NeverSynced",
             "its catalog has not arrived yet".to_owned(),
         ),
-        (None, Liveness::Live) => (true, "Live", String::new()),
+        (None, Liveness::Live) => (true, "Live", avoided(silent)),
         (None, Liveness::Suspect) => {
             let message = "its sessions are silent, its packets are not: new flows avoid it";
             (false, "Suspect", message.to_owned())
@@ -94,6 +102,16 @@ fn connected(id: &ClusterId, peer: &PeerCatalog, liveness: Liveness) -> Conditio
         }
     };
     condition(id, "Connected", holds, reason, message)
+}
+
+/// Which of its gateways get no packets, if any.
+fn avoided<'a>(silent: impl Iterator<Item = &'a GatewayName>) -> String {
+    let silent: Vec<&str> = silent.map(GatewayName::as_str).collect();
+    if silent.is_empty() {
+        return String::new();
+    }
+    let silent = silent.join(", ");
+    format!("its gateway {silent} is silent: packets go to its others")
 }
 
 fn packets(id: &ClusterId, encryption: Encryption) -> Condition {

@@ -269,6 +269,8 @@ pub struct PeerView {
     pub mappings: Vec<Mapping>,
     /// Outer addresses of its gateways.
     pub gateways: Vec<Address>,
+    /// Of those that have fallen silent while others are heard: packets go to the others.
+    pub silent_gateways: Vec<Address>,
     /// Outer addresses of its nodes: replies may come straight from them.
     pub nodes: Vec<Address>,
     /// Nodes of ours that it has acknowledged: they may reply straight to its gateways.

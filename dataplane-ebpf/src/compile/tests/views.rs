@@ -152,6 +152,7 @@ pub fn peer(n: u16, plain: bool) -> PeerView {
         mappings: vec![mapping(&format!("242.{n}.0.0/16"))],
         gateways: vec![address(&format!("192.0.2.{n}"))],
         nodes: vec![address(&format!("192.0.3.{n}"))],
+        silent_gateways: Vec::new(),
         acknowledged_nodes: BTreeSet::new(),
         encryption: if plain {
             Encryption::Plain

@@ -206,7 +206,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
             maybe(peer_number()),
             vec(mapping(), 0..3),
             vec(address(), 0..3),
-            vec(address(), 0..3),
+            (vec(address(), 0..3), vec(address(), 0..3)),
         ),
         (
             btree_set(node_name(), 0..3),
@@ -217,7 +217,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
     )
         .prop_map(
             |(
-                (number, our_number_there, mappings, gateways, nodes),
+                (number, our_number_there, mappings, gateways, (silent_gateways, nodes)),
                 (acknowledged_nodes, encryption, liveness, heard),
             )| {
                 PeerView {
@@ -225,6 +225,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
                     our_number_there,
                     mappings,
                     gateways,
+                    silent_gateways,
                     nodes,
                     acknowledged_nodes,
                     encryption,
