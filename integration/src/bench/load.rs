@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 use crate::lab::netns::Netns;
 use crate::lab::wait;
@@ -44,19 +46,23 @@ impl Load {
     pub(super) fn run(self, from: &Netns, to: &Netns, address: Ipv4Addr) -> Result<f64> {
         let address = SocketAddr::from((address, PORT));
         match self {
-            Self::Stream => pair(from, to, take_stream, |go| stream(go, address)),
+            // On one processor, so that it shows the whole way's cost; on two the figure swings by half, by which of them
+            // waits for the other.
+            Self::Stream => pair(0, from, to, take_stream, |go| stream(go, address)),
             Self::Datagrams => {
                 let over = AtomicBool::new(false);
                 let send = |go| datagrams(go, address, &over);
-                pair(from, to, |ready| take_datagrams(ready, &over), send)
+                pair(1, from, to, |ready| take_datagrams(ready, &over), send)
             }
-            Self::RoundTrips => pair(from, to, mirror, |go| round_trips(go, address)),
+            Self::RoundTrips => pair(0, from, to, mirror, |go| round_trips(go, address)),
         }
     }
 }
 
-/// Runs the server's side in `to` and then the client's in `from`; one of them gives the figure.
+/// Runs the server's side in `to`, on this processor, and then the client's in `from`, on the first; one of them gives the
+/// figure.
 fn pair(
+    processor: usize,
     from: &Netns,
     to: &Netns,
     serve: impl FnOnce(mpsc::Sender<()>) -> Result<Option<f64>> + Send,
@@ -64,12 +70,26 @@ fn pair(
 ) -> Result<f64> {
     let (ready, go) = mpsc::channel();
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| to.enter(|| serve(ready)));
-        let sent = from.enter(|| send(go));
+        let server = scope.spawn(|| to.enter(|| keep_to(processor).and_then(|()| serve(ready))));
+        let sent = from.enter(|| keep_to(0).and_then(|()| send(go)));
         let served = server.join().map_err(|_| anyhow!("the server's side"))?;
         let (sent, served) = (sent??, served??);
         sent.or(served).context("no figure")
     })
+}
+
+/// Keeps this thread to one of the processors that it may use. Where the two sides run beside each other or in turns, by
+/// the scheduler's mood, that moves a figure more than what is measured here.
+fn keep_to(place: usize) -> Result<()> {
+    let this = Pid::from_raw(0);
+    let may = sched_getaffinity(this)?;
+    let mut usable = (0..CpuSet::count()).filter(|cpu| may.is_set(*cpu).unwrap_or(false));
+    let Some(cpu) = usable.nth(place) else {
+        return Ok(());
+    };
+    let mut one = CpuSet::new();
+    one.set(cpu)?;
+    Ok(sched_setaffinity(this, &one)?)
 }
 
 fn wait_for(go: &mpsc::Receiver<()>) -> Result<()> {

@@ -23,7 +23,10 @@ use crate::lab::topology::{CATALOG_EAST, CLIENT, E1, POD_CIDR, Pod};
 use crate::lab::{Lab, cannot_run, programs, wait};
 
 /// Turns for each figure, with a pair of each kind.
-const TURNS: usize = 9;
+const TURNS: usize = 13;
+/// The least that the middle pair may show. A program that does nothing on the hook of pods' ports leaves 98 to 99 % of a
+/// flood of small datagrams: the hook itself costs that.
+const MIDDLE: f64 = 95.0;
 /// Runs of which the middle one counts.
 const RUNS: usize = 3;
 /// How long an agent may take.
@@ -112,8 +115,10 @@ impl Case {
             100.0 * turn.with / turn.near
         });
         pairs.promise = Some(Promise {
-            text: "no loss beyond the spread: 100 is not above all pairs".to_owned(),
-            kept: pairs.max >= 100.0,
+            text: format!(
+                "no loss beyond the spread: 100 is not above all pairs, and the middle one is at least {MIDDLE}"
+            ),
+            kept: pairs.max >= 100.0 && pairs.median >= MIDDLE,
         });
         tell(pairs);
     }
