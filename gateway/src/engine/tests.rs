@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use causeway_proto::model::{
-    Ack, ClusterSettings, Frame, GatewayAddress, Held, Hello, Liveness, Nack, NackReason,
-    ServiceName, SnapshotBegin, SnapshotEnd, TrustBundle, Want,
+    Ack, ClusterSettings, Condition, Frame, GatewayAddress, Held, Hello, Liveness, Nack,
+    NackReason, ServiceName, SnapshotBegin, SnapshotEnd, TrustBundle, Want,
 };
 
 mod office;
@@ -162,11 +162,14 @@ impl Host {
     }
 
     fn connected(&self, peer: &str) -> String {
+        self.connection(peer).reason.clone()
+    }
+
+    fn connection(&self, peer: &str) -> &Condition {
         let object = format!("ClusterPeer {peer}");
-        let view = self.gateway.view();
-        let mut found = view.conditions.iter();
+        let mut found = self.gateway.view().conditions.iter();
         let found = found.find(|c| c.object == object && c.kind == "Connected");
-        found.unwrap().reason.clone()
+        found.unwrap()
     }
 }
 

@@ -107,11 +107,14 @@ fn connected<'a>(
 /// Which of its gateways get no packets, if any.
 fn avoided<'a>(silent: impl Iterator<Item = &'a GatewayName>) -> String {
     let silent: Vec<&str> = silent.map(GatewayName::as_str).collect();
-    if silent.is_empty() {
-        return String::new();
+    match silent.as_slice() {
+        [] => String::new(),
+        [one] => format!("its gateway {one} is silent: packets go to its others"),
+        several => {
+            let several = several.join(", ");
+            format!("its gateways {several} are silent: packets go to its others")
+        }
     }
-    let silent = silent.join(", ");
-    format!("its gateway {silent} is silent: packets go to its others")
 }
 
 fn packets(id: &ClusterId, encryption: Encryption) -> Condition {

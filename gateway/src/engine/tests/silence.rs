@@ -76,6 +76,8 @@ fn a_gateway_that_falls_silent_gets_no_packets_while_another_is_heard() {
         "it may send"
     );
     assert_eq!(east.connected("west"), "Live");
+    let said = &east.connection("west").message;
+    assert_eq!(said, "its gateway g0 is silent: packets go to its others");
     let revision = east.gateway.view().revision;
     east.beats(&[2], 2);
     assert_eq!(east.gateway.view().revision, revision, "no news");
