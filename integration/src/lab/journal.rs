@@ -74,9 +74,12 @@ impl Journal {
         Ok(Journal { file })
     }
 
-    /// Writes before the thing is made.
+    /// Writes before the thing is made. At once, since several may write to one record: lines that got mixed up would name
+    /// nothing that can be undone.
     pub fn write(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        writeln!(self.file, "{entry}").context("writing the lab's record")
+        let line = format!("{entry}\n");
+        let written = self.file.write_all(line.as_bytes());
+        written.context("writing the lab's record")
     }
 
     /// Undoes all that the record in `directory` names, newest first, then removes the directory. Goes on over
@@ -199,6 +202,32 @@ mod tests {
             assert_eq!(parse(&entry.to_string()), Some(entry));
         }
         assert_eq!(parse("nonsense"), None);
+    }
+
+    #[test]
+    fn several_write_to_one_record() {
+        const WRITERS: i32 = 8;
+        const ENTRIES: i32 = 200;
+        let place = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let mut journal = Journal::create(place.path()).unwrap();
+                scope.spawn(move || {
+                    for entry in 0..ENTRIES {
+                        let number = writer * ENTRIES + entry;
+                        let start = u64::try_from(number).unwrap();
+                        journal.write(&Entry::Process(number, start)).unwrap();
+                    }
+                });
+            }
+        });
+        let text = std::fs::read_to_string(place.path().join(FILE)).unwrap();
+        let read = text.lines().map(|line| match parse(line) {
+            Some(Entry::Process(number, _)) => number,
+            other => panic!("{line}: {other:?}"),
+        });
+        let read: std::collections::BTreeSet<_> = read.collect();
+        assert_eq!(read.len(), usize::try_from(WRITERS * ENTRIES).unwrap());
     }
 
     #[test]
