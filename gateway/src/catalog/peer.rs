@@ -56,6 +56,13 @@ pub struct PeerCatalog {
     acknowledged: BTreeMap<GatewayName, BTreeSet<NodeName>>,
 }
 
+fn cluster_part(parts: &BTreeMap<PartKey, HeldPart>) -> Option<&ClusterPart> {
+    match &parts.get(&PartKey::Cluster)?.content {
+        Part::Cluster(part) => Some(part),
+        Part::Namespace(_) => None,
+    }
+}
+
 impl PeerCatalog {
     pub(super) fn new(id: ClusterId, now: Now) -> Self {
         Self {
@@ -87,18 +94,13 @@ impl PeerCatalog {
     /// Its cluster-wide part.
     #[must_use]
     pub fn cluster_part(&self) -> Option<&ClusterPart> {
-        match self.parts.get(&PartKey::Cluster).map(|p| &p.content) {
-            Some(Part::Cluster(part)) => Some(part),
-            _ => None,
-        }
+        cluster_part(&self.parts)
     }
 
     pub(super) fn list_gateways(&mut self, now: Now) {
-        let listed = match self.parts.get(&PartKey::Cluster).map(|p| &p.content) {
-            Some(Part::Cluster(part)) => Some(part.gateways.keys()),
-            _ => None,
-        };
-        self.gateways.list(listed.into_iter().flatten(), now);
+        let listed = cluster_part(&self.parts).into_iter();
+        self.gateways
+            .list(listed.flat_map(|part| part.gateways.keys()), now);
     }
 
     /// Those of its gateways that have fallen silent while others are heard, with their outer addresses.

@@ -235,10 +235,10 @@ impl Gateway {
 
     fn heard(&mut self, cluster: &ClusterId, gateway: &GatewayName, now: Now) {
         if let Some(peer) = self.catalog.peer_mut(cluster) {
-            let before = (peer.life.liveness(now), peer.gateways.silent(now));
+            let before = peer.life.liveness(now);
             peer.life.beat(now);
             peer.gateways.beat(gateway, now);
-            self.dirty |= before != (peer.life.liveness(now), peer.gateways.silent(now));
+            self.dirty |= peer.life.liveness(now) != before;
         }
     }
 

@@ -46,7 +46,7 @@ impl Load {
     pub(super) fn run(self, from: &Netns, to: &Netns, address: Ipv4Addr) -> Result<f64> {
         let address = SocketAddr::from((address, PORT));
         match self {
-            // On one processor, so that it shows the whole way's cost; on two the figure swings by half, by which of them
+            // On one processor, so that it shows the whole way's cost; on two the figure swings by which of them
             // waits for the other.
             Self::Stream => pair(0, from, to, take_stream, |go| stream(go, address)),
             Self::Datagrams => {

@@ -24,8 +24,8 @@ use crate::lab::{Lab, cannot_run, programs, wait};
 
 /// Turns for each figure, with a pair of each kind.
 const TURNS: usize = 13;
-/// The least that the middle pair may show. A program that does nothing on the hook of pods' ports leaves 98 to 99 % of a
-/// flood of small datagrams: the hook itself costs that.
+/// The least that the middle pair may show: of a flood of small datagrams the hook on pods' ports takes its part, whatever
+/// the program there does.
 const MIDDLE: f64 = 95.0;
 /// Runs of which the middle one counts.
 const RUNS: usize = 3;
