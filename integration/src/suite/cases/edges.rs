@@ -220,7 +220,10 @@ fn by_hand(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (east, west) = (scene.east(), scene.west());
     east.service(&Service::standard())?;
     east.export()?;
-    let import = west.import("an address", |i| !i.spec.ips.is_empty())?;
+    // Spec and status are two writes.
+    let import = west.import("an address and who exports it", |i| {
+        !i.spec.ips.is_empty() && !i.clusters().is_empty()
+    })?;
     let same =
         |now: &Import| now.spec == import.spec && now.status.clusters == import.status.clusters;
     let edits = [
