@@ -161,7 +161,7 @@ impl Bed {
         control.wait(&self.kubectl(cluster))?;
         self.found(cluster)?;
         for worker in self.workers_of(cluster.name) {
-            Node::new(directory(), worker, &self.shape, &self.tools)?.register_anew()?;
+            Node::new(directory(), worker, &self.shape, &self.tools)?.join_anew()?;
         }
         Ok(())
     }

@@ -162,26 +162,24 @@ impl<'a> Node<'a> {
 
     /// Starts kubelet and kube-proxy, whose Node object is there.
     pub fn join(&self) -> anyhow::Result<()> {
-        self.start_kubelet()?;
+        let kubelet = config::kubelet_arguments(
+            self.worker,
+            &self.file("kubelet.json"),
+            &self.file("kubelet.kubeconfig"),
+        );
+        self.host
+            .start_unit("kubelet", &self.tools.kube(), &kubelet)?;
         let config = self.file("proxy.json");
         let proxy = ["kube-proxy", "--config", &config, "--v", "1"];
         self.host
             .start_unit("kube-proxy", &self.tools.kube(), &proxy)
     }
 
-    /// Has a new kubelet say what this node is.
-    pub fn register_anew(&self) -> anyhow::Result<()> {
+    /// Starts both anew, for an API server that has lost its store: what they have cached is newer, by its resource
+    /// version, than all that will come, so they would wait for long and go by it.
+    pub fn join_anew(&self) -> anyhow::Result<()> {
         self.host.stop_unit("kubelet")?;
-        self.start_kubelet()
-    }
-
-    fn start_kubelet(&self) -> anyhow::Result<()> {
-        let arguments = config::kubelet_arguments(
-            self.worker,
-            &self.file("kubelet.json"),
-            &self.file("kubelet.kubeconfig"),
-        );
-        self.host
-            .start_unit("kubelet", &self.tools.kube(), &arguments)
+        self.host.stop_unit("kube-proxy")?;
+        self.join()
     }
 }

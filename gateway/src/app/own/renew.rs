@@ -74,7 +74,8 @@ impl OwnKeys {
 
     async fn renew_appointed(&self, core: &Core, member: &Member, by: &ByToken, jitter: u64) {
         // Asked at each start, whatever is on the disk: that is how a controller without a store learns of us.
-        self.enrol_again(core, member, by).await;
+        let mut said = None;
+        self.enrol_again(core, member, by, &mut said).await;
         let mut waited = Duration::ZERO;
         loop {
             tokio::time::sleep(LOOK).await;
@@ -91,24 +92,33 @@ impl OwnKeys {
                 }
             } else if waited >= ENROL_AGAIN {
                 waited = Duration::ZERO;
-                self.enrol_again(core, member, by).await;
+                self.enrol_again(core, member, by, &mut said).await;
             }
         }
     }
 
-    async fn enrol_again(&self, core: &Core, member: &Member, by: &ByToken) {
+    /// `said`: why it was in vain the last time, which is told once.
+    async fn enrol_again(
+        &self,
+        core: &Core,
+        member: &Member,
+        by: &ByToken,
+        said: &mut Option<String>,
+    ) {
         let Some(mut holding) = core.ask(Input::Holding).await else {
             return;
         };
         holding.state.authority = self.authority().map(|a| a.material().clone());
         let cluster = Some(&self.config.cluster);
         let asked = dial::enrol_again(member, by, cluster, PATIENCE, Some(&holding)).await;
-        if let Err(error) = asked {
-            tracing::debug!(
-                error = causes(&error),
-                "the controller gives no certificate"
+        let why = asked.err().map(|error| causes(&error));
+        if let Some(error) = why.as_deref().filter(|_| why != *said) {
+            tracing::warn!(
+                error,
+                "the controller gives no certificate; it is asked again"
             );
         }
+        *said = why;
     }
 
     /// By the CA that is here, by the leader, or by the token.
