@@ -290,6 +290,7 @@ impl Agent {
             node: node.clone(),
             outer: uplink.address,
             tunnel: self.tunnel.map_or(0, |(index, _)| index),
+            session: 0,
             mtu: self.mtu(),
             faults: self.start.breaks.faults,
             clamp: !self.start.breaks.mss,

@@ -39,6 +39,8 @@ pub struct NodeFacts {
     pub outer: Address,
     /// Index of the tunnel device.
     pub tunnel: u32,
+    /// Index of the device to this node's gateway; 0: there is none.
+    pub session: u32,
     /// Largest packet of the underlay in bytes, IP header included.
     pub mtu: u16,
     /// Pieces switched off on purpose, see [`causeway_abi::faults`].

@@ -51,11 +51,14 @@ pub const ACTIONS: &str = "actions";
 /// PERCPU_ARRAY of `ServiceCounters` by service index.
 pub const SERVICES: &str = "services";
 
-/// Programs: tcx ingress of pod-side ports, of the tunnel device, of the uplink.
+/// Programs: tcx ingress of pod-side ports, of the tunnel device, of the uplink, of the device to the gateway; tcx egress of
+/// the device of the node's own processes.
 pub const POD_INGRESS: &str = "pod_ingress";
 /// See [`POD_INGRESS`].
 pub const TUNNEL_INGRESS: &str = "tunnel_ingress";
 /// See [`POD_INGRESS`].
 pub const UPLINK_GUARD: &str = "uplink_guard";
+/// See [`POD_INGRESS`].
+pub const SESSION_INGRESS: &str = "session_ingress";
 /// See [`POD_INGRESS`].
 pub const HOST_EGRESS: &str = "host_egress";

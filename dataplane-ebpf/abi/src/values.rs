@@ -29,7 +29,8 @@ plain! {
         tunnel_port: [u8; 2],
         /// Largest MSS let through on SYN and SYN-ACK; 0 = leave as it is.
         mss: u16,
-        reserved: [u8; 4],
+        /// Interface index of the device to this node's gateway, by which encrypted packets go; 0 = none.
+        session_ifindex: u32,
     }
 
     /// `ports`: what sits behind a pod-side interface (key: its ifindex as u32).
@@ -260,6 +261,8 @@ pub mod backend_flags {
 pub mod route_flags {
     /// The peer acknowledged a revision that lists this node: replies go straight to its gateways.
     pub const DIRECT_REPLY: u16 = 1;
+    /// Packets to and from it go encrypted, by the sessions of our gateways; never by the tunnel.
+    pub const SESSION: u16 = 1 << 1;
 }
 
 /// Values of [`Source::kind`].

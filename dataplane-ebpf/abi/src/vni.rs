@@ -79,6 +79,30 @@ impl Mac {
         u32::from_be_bytes([a, b, c, d])
     }
 
+    /// What a tunnel packet's header says, as source between the programs and this node's gateway (destination:
+    /// [`Mac::of_hash`]): that device has no header of its own.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_header(vni: Vni, identity: u16) -> [u8; 6] {
+        let [_, a, b, c] = vni.encode().to_be_bytes();
+        let [d, e] = identity.to_be_bytes();
+        [0x02, a, b, c, d, e]
+    }
+
+    /// The header in a source: VNI and identity number. `None` where it cannot be one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn header(mac: [u8; 6]) -> Option<(Vni, u16)> {
+        let [form, a, b, c, d, e] = mac;
+        if form != 0x02 {
+            return None;
+        }
+        match Vni::decode(u32::from_be_bytes([0, a, b, c])) {
+            Some(vni) => Some((vni, u16::from_be_bytes([d, e]))),
+            None => None,
+        }
+    }
+
     /// An endpoint's name: the low 48 bits of a keyed hash, locally administered, not multicast, never [`MAC_NONE`].
     #[must_use]
     pub const fn of_name(hash: u64) -> [u8; 6] {
@@ -138,5 +162,22 @@ mod tests {
         );
         assert_eq!(Mac::of_name(0x1234_0000_0000_0000), [0x02, 0, 0, 0, 0, 1]);
         assert_ne!(Mac::of_name(0), MAC_NONE);
+    }
+
+    #[test]
+    fn a_header_is_a_locally_administered_mac() {
+        let vni = Vni {
+            number: 4095,
+            from: true,
+            reply: true,
+            ..Vni::default()
+        };
+        for identity in [0, 1, u16::MAX] {
+            let mac = Mac::of_header(vni, identity);
+            assert_eq!(mac.first(), Some(&0x02));
+            assert_eq!(Mac::header(mac), Some((vni, identity)));
+        }
+        assert_eq!(Mac::header([0x03, 0, 0, 0, 0, 0]), None);
+        assert_eq!(Mac::header([0x02, 0, 0, 1, 0, 0]), None);
     }
 }

@@ -103,6 +103,13 @@ mod programs {
     }
 
     #[classifier]
+    pub fn session_ingress(ctx: TcContext) -> i32 {
+        prime(&ctx);
+        let outcome = tunnel::from_gateway(&ctx);
+        record(&ctx, outcome)
+    }
+
+    #[classifier]
     pub fn uplink_guard(ctx: TcContext) -> i32 {
         let outcome = guard::ingress(&ctx);
         record(&ctx, outcome)

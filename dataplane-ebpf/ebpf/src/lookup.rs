@@ -9,6 +9,7 @@ use causeway_abi::{
 use crate::{
     maps::{self, hidden},
     parse::Kind,
+    send::BY_SESSION,
     skb::Packet,
 };
 
@@ -184,12 +185,22 @@ impl Hop {
     }
 }
 
-/// Finds the next hop: straight from a gateway node, or for replies where the peer takes them so.
+/// Finds the next hop: straight from a gateway node, or for replies where the peer takes them so. What is to be encrypted
+/// goes by a gateway in any case.
 #[inline(always)]
 pub fn hop(config: &Config, peer: u16, hash: u32, reply: bool) -> Result<Hop, DropReason> {
     let route = maps::route(&u32::from(peer)).ok_or(DropReason::NoRoute)?;
     let gateway = config.flags & config_flags::GATEWAY != 0;
+    let encrypted = route.flags & route_flags::SESSION != 0;
+    if encrypted && gateway {
+        return Ok(Hop {
+            node: BY_SESSION,
+            number: peer,
+            straight: false,
+        });
+    }
     let direct = reply
+        && !encrypted
         && route.flags & route_flags::DIRECT_REPLY != 0
         && config.faults & faults::DIRECT_REPLY == 0;
     if gateway || direct {

@@ -21,6 +21,12 @@ mod programs {
         verdict::finish(tunnel::ingress(&ctx))
     }
 
+    /// tcx ingress of the device to this node's gateway.
+    #[classifier]
+    pub fn session_ingress(ctx: TcContext) -> i32 {
+        verdict::finish(tunnel::from_gateway(&ctx))
+    }
+
     /// tcx ingress of the uplink.
     #[classifier]
     pub fn uplink_guard(ctx: TcContext) -> i32 {

@@ -1,10 +1,11 @@
-//! Shell: what the tunnel device brings. From a peer: translated into our view and given to an endpoint or a client.
-//! From an own node: an end-node step, or on to a peer. Stage one is never entered from here.
+//! Shell: what the tunnel device brings, and the device to this node's gateway. From a peer: translated into our view and
+//! given to an endpoint or a client. From an own node: an end-node step, or on to a peer. Stage one is never entered from
+//! here.
 
 use aya_ebpf::programs::TcContext;
 use causeway_abi::{
     Backend, Config, DropReason, MAC_NONE, Mac, Source, SourceKey4, Vni, backend_flags,
-    config_flags, faults, frontend_flags, source_kind, v4,
+    config_flags, faults, frontend_flags, route_flags, source_kind, v4,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     parse::Kind,
     reject,
     rewrite::{self, Change},
-    send::{self, Outer},
+    send::{self, BY_SESSION, Outer},
     skb::{self, Packet, TunnelHeader},
     verdict::Action,
     walk::{self, Next},
@@ -23,6 +24,7 @@ use crate::{
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Inbound {
+    /// [`BY_SESSION`]: a session of this node's gateway brought it.
     pub outer_source: [u8; 4],
     pub identity: u16,
     pub vni: Vni,
@@ -49,24 +51,75 @@ fn examined(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
     if vni.probe {
         return probe(ctx, config, &header, vni);
     }
+    let (destination_mac, source_mac) = skb::macs(ctx)?;
+    let (outer_source, identity) = (header.source, header.identity);
+    read(
+        ctx,
+        Inbound {
+            outer_source,
+            identity,
+            vni,
+            destination_mac,
+            source_mac,
+        },
+    )?;
+    Ok(match kind {
+        source_kind::OWN_NODE => Next::FromOwn,
+        _ => from_a_peer(vni),
+    })
+}
+
+/// tcx ingress of the device to this node's gateway.
+#[inline(always)]
+pub fn from_gateway(ctx: &TcContext) -> Result<Action, DropReason> {
+    walk::from_gateway(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
+}
+
+apart! {
+    /// The gateway says which peer's session it was; that peer's packets must come that way.
+    pub fn examine_session = examined_session(ctx: &TcContext, config: &Config) -> Next
+}
+
+#[inline(always)]
+fn examined_session(ctx: &TcContext, _config: &Config) -> Result<Next, DropReason> {
+    let (destination_mac, source_mac) = skb::macs(ctx)?;
+    let (vni, identity) = Mac::header(source_mac).ok_or(DropReason::BadTunnelHeader)?;
+    let route = maps::route(&u32::from(vni.number)).ok_or(DropReason::NoRoute)?;
+    let fits = vni.from && !vni.probe && !vni.passed_on && !(vni.first && vni.reply);
+    if route.flags & route_flags::SESSION == 0 || !fits {
+        return Err(DropReason::BadTunnelHeader);
+    }
+    read(
+        ctx,
+        Inbound {
+            outer_source: BY_SESSION,
+            identity,
+            vni,
+            destination_mac,
+            source_mac: MAC_NONE,
+        },
+    )?;
+    Ok(from_a_peer(vni))
+}
+
+/// Reads the packet itself; both are left in the scratch room.
+#[inline(always)]
+fn read(ctx: &TcContext, inbound: Inbound) -> Result<(), DropReason> {
     let ip = skb::header(ctx)
         .filter(|_| skb::is_ipv4(ctx))
         .ok_or(DropReason::BadIpHeader)?;
     skb::packet(ctx, ip)?;
-    let (destination_mac, source_mac) = skb::macs(ctx)?;
-    let (outer_source, identity) = (header.source, header.identity);
-    maps::scratch()?.inbound = Inbound {
-        outer_source,
-        identity,
-        vni,
-        destination_mac,
-        source_mac,
-    };
-    Ok(match kind {
-        source_kind::OWN_NODE => Next::FromOwn,
-        _ if vni.reply => Next::FromPeerReply,
-        _ => Next::FromPeer,
-    })
+    maps::scratch()?.inbound = inbound;
+    Ok(())
+}
+
+#[inline(always)]
+const fn from_a_peer(vni: Vni) -> Next {
+    if vni.reply {
+        Next::FromPeerReply
+    } else {
+        Next::FromPeer
+    }
 }
 
 /// Who sent this, and may it say what the header says?
@@ -199,17 +252,22 @@ fn balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, D
 }
 
 apart! {
-    /// Sends the packet, turned round already, back to the gateway it came from.
+    /// Sends the packet, turned round already, back to the gateway it came from, or by a session as it came.
     pub fn back = sent_back(ctx: &TcContext, config: &Config) -> Action
 }
 
 #[inline(always)]
 fn sent_back(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
     let inbound = &maps::scratch()?.inbound;
-    let number = lookup::their_number(inbound.vni.number)?;
+    let by_session = inbound.outer_source == BY_SESSION;
+    let number = if by_session {
+        inbound.vni.number
+    } else {
+        lookup::their_number(inbound.vni.number)?
+    };
     let vni = Vni {
         number,
-        from: true,
+        from: !by_session,
         reply: true,
         ..Vni::default()
     };

@@ -25,8 +25,14 @@ pub fn leave(action: Action, target: u32) -> Result<Action, DropReason> {
 /// Rejected for `reason`; the rejection leaves by the interface `target`.
 #[inline(always)]
 pub fn reject(reason: DropReason, target: u32) -> Result<Action, DropReason> {
+    leave(rejected(reason), target)
+}
+
+/// Rejected for `reason`; the rejection leaves by the interface that was chosen for it.
+#[inline(always)]
+pub fn rejected(reason: DropReason) -> Action {
     maps::count_drop(reason);
-    leave(Action::Reject, target)
+    Action::Reject
 }
 
 /// Whether somebody waits for an answer that will never come: reject instead of dropping.

@@ -82,13 +82,25 @@ pub fn from_pod(ctx: &TcContext, config: &Config, ip: &Ipv4) -> Result<Action, D
 #[inline(always)]
 pub fn from_tunnel(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
     let next = tunnel::examine(ctx, config)?;
+    onwards(ctx, config, next)
+}
+
+/// A peer's packet, from this node's gateway.
+#[inline(always)]
+pub fn from_gateway(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
+    let next = tunnel::examine_session(ctx, config)?;
+    onwards(ctx, config, next)
+}
+
+#[inline(always)]
+fn onwards(ctx: &TcContext, config: &Config, next: Next) -> Result<Action, DropReason> {
     let packet = &maps::scratch()?.packet;
     let next = match next {
         Next::FromPeer => match tunnel::from_peer(ctx, config, packet) {
             Err(reason) => {
                 reject::in_place(ctx, config, reason)?;
                 tunnel::back(ctx, config)?;
-                return verdict::reject(reason, config.tunnel_ifindex);
+                return Ok(verdict::rejected(reason));
             }
             Ok(next) => next,
         },

@@ -54,7 +54,7 @@ impl Compiler<'_> {
             } else {
                 0
             },
-            reserved: [0; 4],
+            session_ifindex: self.facts.session,
         };
     }
 

@@ -18,5 +18,6 @@ mod passing;
 mod random;
 mod reject;
 mod scenario;
+mod session;
 mod veth;
 mod world;

@@ -3,12 +3,12 @@
 
 use std::net::Ipv4Addr;
 
-use causeway_abi::{MAC_NONE, Vni};
+use causeway_abi::{MAC_NONE, Mac, Vni, config_flags, route_flags};
 use causeway_integration::packet::{Frame, Transport};
 
 use crate::world::{
     B1, C, EMPTY, EXPORTED, GATEWAY, HAIRPIN, IMPORTED, MAPPED, NAME_1, NAME_2, NODE_2, Outcome,
-    PEER, REMOTE, SELF_MAPPED, THEIR_VIP, Tunnel, ip, with_world,
+    PEER, REMOTE, SELF_MAPPED, SESSION, THEIR_VIP, Tunnel, ip, with_world,
 };
 
 /// Marsaglia's xorshift.
@@ -115,6 +115,12 @@ impl Random {
             identity: 7,
         }
     }
+
+    /// A header as the gateway writes it.
+    fn session(&mut self) -> [u8; 6] {
+        let header = self.header();
+        Vni::decode(header.vni).map_or(NAME_1, |vni| Mac::of_header(vni, header.identity))
+    }
 }
 
 fn sane(outcome: &Outcome, verified: bool) {
@@ -144,21 +150,35 @@ const DESTINATIONS: [Ipv4Addr; 10] = [
 #[test]
 fn checksums_are_right_whatever_comes() {
     with_world(|world| {
-        world.gateway();
+        world.configure(|config| {
+            config.flags = config_flags::GATEWAY;
+            config.session_ifindex = SESSION;
+        });
         let mut random = Random(0x5eed);
         let mut redirected = 0;
-        for _ in 0..6000 {
+        for round in 0..8000 {
+            let encrypted = round >= 4000;
+            if round == 4000 {
+                world.route(route_flags::SESSION);
+            }
             let frame = random.frame(&SOURCES, &DESTINATIONS);
             let outcome = match random.next(3) {
                 0 => world.pod(&frame),
                 1 => world.pod_as(frame.source, &frame),
+                _ if encrypted && random.next(2) == 0 => {
+                    let source_mac = random.session();
+                    world.session(&Frame {
+                        source_mac,
+                        ..frame.clone()
+                    })
+                }
                 _ => world.tunnel(random.header(), &frame),
             };
             // Garbage under a protocol's number had no right checksum before either.
             sane(&outcome, Frame::verify(&frame.build()).is_ok());
             redirected += usize::from(outcome.verdict == 7);
         }
-        assert!(redirected > 600, "only {redirected} went anywhere");
+        assert!(redirected > 800, "only {redirected} went anywhere");
     });
 }
 

@@ -59,6 +59,8 @@ pub const THEIR_NUMBER: u16 = 9;
 pub const LOOPBACK: u32 = 1;
 pub const B1_PORT: u32 = 101;
 pub const TUNNEL: u32 = 77;
+/// The device to this node's gateway.
+pub const SESSION: u32 = 78;
 pub const IDENTITY: u16 = 4242;
 pub const SEED: [u8; 16] = *b"a seed for tests";
 pub const POD_MAC: [u8; 6] = [2, 1, 1, 1, 1, 1];

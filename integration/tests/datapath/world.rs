@@ -338,6 +338,11 @@ impl World {
         self.run(names::TUNNEL_INGRESS, Metadata::default(), &frame.build())
     }
 
+    /// This node's gateway hands over this.
+    pub fn session(&mut self, frame: &Frame) -> Outcome {
+        self.run(names::SESSION_INGRESS, Metadata::default(), &frame.build())
+    }
+
     /// This arrives at the uplink.
     pub fn uplink(&mut self, frame: &Frame) -> Outcome {
         self.run(names::UPLINK_GUARD, Metadata::default(), &frame.build())

@@ -260,6 +260,7 @@ pub fn plain_facts() -> NodeFacts {
         node: "n1".parse().unwrap(),
         outer: address("192.0.1.1"),
         tunnel: 4,
+        session: 5,
         mtu: 1500,
         faults: 0,
         clamp: true,
