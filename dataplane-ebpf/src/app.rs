@@ -2,6 +2,7 @@
 //! goes out.
 
 mod devices;
+mod handover;
 mod health;
 mod hooks;
 mod report;
@@ -82,6 +83,8 @@ struct Agent {
     held: Held,
     services: BTreeMap<u32, ServiceName>,
     tunnel: Option<(u32, u16)>,
+    /// The device to this node's gateway.
+    session: Option<u32>,
     own: Option<devices::Own>,
     /// Nothing before the first look: a step without ports would take them all away.
     seen: Option<Seen>,
@@ -124,6 +127,9 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let (tell_views, mut views) = watch::channel(None);
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports).context("the node's name")?;
+    if let Some(socket) = config.gateway_socket.clone() {
+        tokio::spawn(handover::run(socket));
+    }
     let mut prober = Prober::default();
     let mut agent = Agent::new(start, kernel, host, image);
     let mut tick = tokio::time::interval(TICK);
@@ -203,6 +209,7 @@ impl Agent {
             held: Held::from_image(image),
             services: BTreeMap::new(),
             tunnel: None,
+            session: None,
             own: None,
             seen: None,
             hooked: BTreeMap::new(),
@@ -290,7 +297,7 @@ impl Agent {
             node: node.clone(),
             outer: uplink.address,
             tunnel: self.tunnel.map_or(0, |(index, _)| index),
-            session: 0,
+            session: self.session.unwrap_or(0),
             mtu: self.mtu(),
             faults: self.start.breaks.faults,
             clamp: !self.start.breaks.mss,

@@ -31,6 +31,10 @@ pub struct Config {
     /// Local services of gateways, the preferred one first; the others are used when it is gone.
     #[serde(default)]
     pub gateways: Vec<GatewayAt>,
+    /// Where the gateway of this node takes the device by which encrypted packets come to it; unset: no packet is encrypted
+    /// on this node.
+    #[serde(default)]
+    pub gateway_socket: Option<PathBuf>,
     /// Where the agent keeps its certificate. Needed only with a gateway reached over TCP.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,

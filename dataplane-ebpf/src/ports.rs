@@ -8,6 +8,7 @@
 mod host;
 mod inside;
 mod link;
+mod tap;
 mod uplink;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::config::PortRule;
 pub use host::{HOST, HOST_PORT, Host, OwnDevice, TUNNEL, Thing};
 use inside::{Inside, Reader};
 use link::Link;
+pub use tap::{SESSION, open as open_session};
 pub use uplink::{Asked, NoUplink, Uplink};
 
 /// How long changes of links are collected before a look.
@@ -50,6 +52,9 @@ pub enum PortError {
     /// The kernel's answer.
     #[error("{0}")]
     Netlink(&'static str, #[source] rtnetlink::Error),
+    /// The device to the gateway cannot be made.
+    #[error("device cway-session: is there a /dev/net/tun?")]
+    Session(#[source] std::io::Error),
     /// Somebody else's route is there.
     #[error(
         "{0}/{1} has a route here that is not ours; processes of this node reach no peer there: should it be `native`?"
@@ -78,6 +83,8 @@ pub struct Seen {
     pub uplink: Result<Uplink, NoUplink>,
     /// The index of the tunnel device, if packets pass it.
     pub tunnel: Option<u32>,
+    /// The index of the device to this node's gateway, if packets pass it.
+    pub session: Option<u32>,
     /// The index of the port of the node's own processes, if packets pass it.
     pub host: Option<u32>,
 }
@@ -162,6 +169,7 @@ impl Ports {
                 .collect(),
             uplink: self.uplink(&wanted.uplink, &links).await?,
             tunnel: by_name(TUNNEL),
+            session: by_name(SESSION),
             host: by_name(HOST_PORT),
         })
     }

@@ -7,8 +7,8 @@ mod slices;
 use std::collections::BTreeSet;
 
 use causeway_proto::model::{
-    Affinity, ClusterId, ConditionStatus, Encryption, Import, ImportPort, InternalTrafficPolicy,
-    IpFamily, Namespace, ServiceName, View,
+    Affinity, ClusterId, ConditionStatus, Import, ImportPort, InternalTrafficPolicy, IpFamily,
+    Namespace, ServiceName, View,
 };
 use serde_json::{Map, Value, json};
 
@@ -223,7 +223,7 @@ fn port(port: &ImportPort) -> Value {
 #[must_use]
 pub fn is_barred(view: &View, peer: &ClusterId) -> bool {
     let peer = view.peers.get(peer);
-    peer.is_some_and(|peer| peer.encryption != Encryption::Plain)
+    peer.is_some_and(|peer| !peer.encryption.passes())
 }
 
 /// The condition `Ready` of an import.

@@ -243,6 +243,7 @@ fn status(
         Encryption::Plain => "Plain",
         Encryption::Disagree => "Disagree",
         Encryption::Unavailable => "Unavailable",
+        Encryption::Encrypted => "Encrypted",
     };
     set("encryption", json!(encryption));
     set("sessions", json!(told.sessions));

@@ -91,6 +91,7 @@ fn encryption(encryption: Encryption) -> (&'static str, &'static str) {
             "unavailable",
             "none pass: encryption is required and not there yet",
         ),
+        Encryption::Encrypted => ("encrypted", "encrypted and authenticated"),
     }
 }
 

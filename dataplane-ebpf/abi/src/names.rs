@@ -51,6 +51,14 @@ pub const ACTIONS: &str = "actions";
 /// PERCPU_ARRAY of `ServiceCounters` by service index.
 pub const SERVICES: &str = "services";
 
+/// How the device to the gateway gets there: the agent dials the gateway's socket, and is told by one byte.
+pub mod handover {
+    /// The gateway has no device: the agent sends one byte, and the device's descriptor with it (`SCM_RIGHTS`).
+    pub const WANTED: u8 = b'?';
+    /// The gateway has it.
+    pub const HELD: u8 = b'!';
+}
+
 /// Programs: tcx ingress of pod-side ports, of the tunnel device, of the uplink, of the device to the gateway; tcx egress of
 /// the device of the node's own processes.
 pub const POD_INGRESS: &str = "pod_ingress";

@@ -192,7 +192,7 @@ pub fn hop(config: &Config, peer: u16, hash: u32, reply: bool) -> Result<Hop, Dr
     let route = maps::route(&u32::from(peer)).ok_or(DropReason::NoRoute)?;
     let gateway = config.flags & config_flags::GATEWAY != 0;
     let encrypted = route.flags & route_flags::SESSION != 0;
-    if encrypted && gateway {
+    if encrypted && gateway && config.session_ifindex != 0 {
         return Ok(Hop {
             node: BY_SESSION,
             number: peer,
@@ -203,7 +203,7 @@ pub fn hop(config: &Config, peer: u16, hash: u32, reply: bool) -> Result<Hop, Dr
         && !encrypted
         && route.flags & route_flags::DIRECT_REPLY != 0
         && config.faults & faults::DIRECT_REPLY == 0;
-    if gateway || direct {
+    if (gateway && !encrypted) || direct {
         if let Some(node) = pick(&route.peer_gateways, route.peer_gateway_count, hash) {
             return Ok(Hop {
                 node,

@@ -334,6 +334,10 @@ fn of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next
         }
         let hash = Mac::hash(inbound.destination_mac);
         let hop = lookup::hop(config, vni.number, hash, vni.reply)?;
+        // Never on to yet another gateway: it may have no way either.
+        if !hop.straight && hop.node != BY_SESSION {
+            return Err(DropReason::NoRoute);
+        }
         let outer = Outer::hashed(
             hop.node,
             hop.vni(vni.first, vni.reply),

@@ -33,6 +33,12 @@ impl Agent {
         {
             self.tunnel = None;
         }
+        if let Some(index) = self.session
+            && seen(|s| s.session) != Some(index)
+            && !self.host.passes(index).await
+        {
+            self.session = None;
+        }
         if let Some(own) = &self.own
             && port != Some(own.device.facts.ifindex)
             && !self.host.passes(own.device.facts.ifindex).await
@@ -47,8 +53,15 @@ impl Agent {
         let node = &self.start.config.node;
         self.view.as_ref().is_some_and(|view| {
             let own = view.node_addresses.contains_key(node);
-            self.tunnel.is_none() || own && self.own.is_none()
+            let session = self.session.is_none() && self.has_gateway(view);
+            self.tunnel.is_none() || session || own && self.own.is_none()
         })
+    }
+
+    /// Whether a gateway runs on this node.
+    fn has_gateway(&self, view: &View) -> bool {
+        let node = &self.start.config.node;
+        self.start.config.gateway_socket.is_some() && view.gateways.values().any(|n| n == node)
     }
 
     /// Brings devices and routes to where the View wants them.
@@ -65,6 +78,16 @@ impl Agent {
                 }
             }
             self.failures.remove("tunnel device");
+        }
+        if self.session.is_none() && self.has_gateway(view) {
+            match self.host.session().await {
+                Ok(index) => {
+                    self.session = Some(index);
+                    self.failures.remove("device to the gateway");
+                    self.hook();
+                }
+                Err(error) => self.fail("device to the gateway", &error),
+            }
         }
         if !self.start.breaks.routes {
             self.hold_back(view).await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Agent;
 use crate::compile::is_pod_side;
 use crate::kernel::Hook;
-use crate::ports::{HOST, HOST_PORT, TUNNEL};
+use crate::ports::{HOST, HOST_PORT, SESSION, TUNNEL};
 
 impl Agent {
     /// Puts programs where they belong and are not yet.
@@ -63,6 +63,9 @@ impl Agent {
         }
         if let Some((index, _)) = self.tunnel {
             wanted.insert((Hook::Tunnel, index), TUNNEL.to_owned());
+        }
+        if let Some(index) = self.session {
+            wanted.insert((Hook::Session, index), SESSION.to_owned());
         }
         Some(wanted)
     }

@@ -20,10 +20,15 @@ impl Compiler<'_> {
             for mapping in &peer.mappings {
                 self.mapping(peer.number, *mapping, id);
             }
-            // Packets only where both sides' configuration allows plain ones.
-            if peer.encryption == Encryption::Plain {
-                self.sources(id, peer);
-                self.route(id, peer);
+            // Plain packets only where both sides' configuration allows them. Of a peer whose packets are encrypted no outer
+            // source is listed.
+            match peer.encryption {
+                Encryption::Plain => {
+                    self.sources(id, peer);
+                    self.route(id, peer, 0);
+                }
+                Encryption::Encrypted => self.route(id, peer, route_flags::SESSION),
+                Encryption::Disagree | Encryption::Unavailable => {}
             }
         }
     }
@@ -95,24 +100,24 @@ impl Compiler<'_> {
         }
     }
 
-    fn route(&mut self, id: &ClusterId, peer: &PeerView) {
+    fn route(&mut self, id: &ClusterId, peer: &PeerView, mut flags: u16) {
         let Some(their_number) = peer.our_number_there else {
             return;
         };
-        let own: Vec<Address> = self
-            .view
-            .gateways
-            .values()
-            .filter_map(|n| self.outer(n))
-            .collect();
+        // What this node's gateway cannot take, another one may.
+        let others = self.view.gateways.values();
+        let others = others.filter(|node| **node != self.facts.node);
+        let own: Vec<Address> = others.filter_map(|n| self.outer(n)).collect();
         let heard = |gateway: &&Address| !peer.silent_gateways.contains(gateway);
         let heard = peer.gateways.iter().filter(heard).copied().collect();
         let (peer_gateways, peer_gateway_count) = gateways(heard);
         let (own_gateways, own_gateway_count) = gateways(own);
-        let direct = peer.acknowledged_nodes.contains(&self.facts.node);
+        if peer.acknowledged_nodes.contains(&self.facts.node) {
+            flags |= route_flags::DIRECT_REPLY;
+        }
         let route = Route {
             their_number: their_number.number(),
-            flags: if direct { route_flags::DIRECT_REPLY } else { 0 },
+            flags,
             peer_gateway_count,
             own_gateway_count,
             peer_gateways,

@@ -17,6 +17,8 @@ pub enum Hook {
     Pod,
     /// Ingress of the tunnel device.
     Tunnel,
+    /// Ingress of the device to this node's gateway.
+    Session,
     /// Ingress of the uplink.
     Uplink,
     /// Egress of the device of the node's own processes.
@@ -25,7 +27,13 @@ pub enum Hook {
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pod, Self::Tunnel, Self::Uplink, Self::Host];
+    pub const ALL: [Self; 5] = [
+        Self::Pod,
+        Self::Tunnel,
+        Self::Session,
+        Self::Uplink,
+        Self::Host,
+    ];
 
     /// The program's name.
     #[must_use]
@@ -33,6 +41,7 @@ impl Hook {
         match self {
             Self::Pod => names::POD_INGRESS,
             Self::Tunnel => names::TUNNEL_INGRESS,
+            Self::Session => names::SESSION_INGRESS,
             Self::Uplink => names::UPLINK_GUARD,
             Self::Host => names::HOST_EGRESS,
         }
@@ -40,7 +49,7 @@ impl Hook {
 
     fn direction(self) -> TcAttachType {
         match self {
-            Self::Pod | Self::Tunnel | Self::Uplink => TcAttachType::Ingress,
+            Self::Pod | Self::Tunnel | Self::Session | Self::Uplink => TcAttachType::Ingress,
             Self::Host => TcAttachType::Egress,
         }
     }

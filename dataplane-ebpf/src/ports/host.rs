@@ -22,6 +22,7 @@ use rtnetlink::{
 
 use super::PortError;
 use super::link::{self, Link};
+use super::tap::{self, SESSION};
 use crate::compile::HostFacts;
 
 /// The tunnel device's name.
@@ -30,7 +31,7 @@ pub const TUNNEL: &str = "cway0";
 pub const HOST: &str = "cway-host";
 /// Its other end, whose ingress is a port.
 pub const HOST_PORT: &str = "cway-port";
-/// MTU of the tunnel device: super-packets pass whole, the uplink cuts them.
+/// MTU of the devices to other nodes and to the gateway: super-packets pass whole, and are cut behind them.
 const TUNNEL_MTU: u32 = 65_000;
 /// Marks routes as ours, beyond the numbers that routing daemons have.
 const OURS: RouteProtocol = RouteProtocol::Other(241);
@@ -138,6 +139,24 @@ impl Host {
         // Also one that was there: whoever made it may have been ended before this.
         let up = LinkUnspec::new_with_index(link.index).up().build();
         handle.link().set(up).execute().await.map_err(&refused)?;
+        Ok(link.index)
+    }
+
+    /// Makes the device to this node's gateway if it is not there, sets it up, and gives its index.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn session(&self) -> Result<u32, PortError> {
+        let refused = refused("device to the gateway");
+        let mut found = self.find(SESSION).await.map_err(&refused)?;
+        if found.is_none() {
+            tap::open().map_err(PortError::Session)?;
+            found = self.find(SESSION).await.map_err(&refused)?;
+        }
+        let link = found.ok_or(PortError::Missing(SESSION))?;
+        let up = LinkUnspec::new_with_index(link.index).mtu(TUNNEL_MTU);
+        let up = self.0.link().set(up.up().build()).execute().await;
+        up.map_err(&refused)?;
         Ok(link.index)
     }
 
@@ -273,7 +292,7 @@ impl Host {
         let links = link::all(&self.0).await.map_err(&refused)?;
         let devices = links
             .into_iter()
-            .filter(|l| [TUNNEL, HOST, HOST_PORT].contains(&l.name.as_str()));
+            .filter(|l| [TUNNEL, SESSION, HOST, HOST_PORT].contains(&l.name.as_str()));
         let devices = devices.map(|l| Thing::Device(l.name, l.index));
         Ok(routes
             .into_iter()

@@ -251,10 +251,11 @@ impl Lab {
             "ports: {bridge: cni0}\n"
         };
         let text = format!(
-            "node: {node}\nouter_address: {}\npin_dir: {}\nhealth_socket: {}\n{ports}",
+            "node: {node}\nouter_address: {}\npin_dir: {}\nhealth_socket: {}\ngateway_socket: {}\n{ports}",
             self.uplinks[node],
             pins.display(),
-            self.file(agent, "health").display()
+            self.file(agent, "health").display(),
+            self.gateway_socket(agent).display(),
         );
         std::fs::write(self.file(agent, "yaml"), text).unwrap();
     }
@@ -379,17 +380,30 @@ impl Lab {
         self.wait_report(node, |report| report.drops.contains_key(reason));
     }
 
+    /// Where the agent of that node looks for its gateway.
+    pub fn gateway_socket(&self, node: &str) -> PathBuf {
+        self.file(node, "gateway")
+    }
+
     /// Mean size of the packets that a device received.
     pub fn mean_received(&self, node: &str, device: &str) -> u64 {
+        let of = |key: &str| self.counted(node, device, "rx", key);
+        of("bytes") / of("packets").max(1)
+    }
+
+    /// Packets that a device sent.
+    pub fn sent(&self, node: &str, device: &str) -> u64 {
+        self.counted(node, device, "tx", "packets")
+    }
+
+    fn counted(&self, node: &str, device: &str, direction: &str, key: &str) -> u64 {
         let full = self.full(node);
         let out = Command::new("ip")
             .args(["-n", &full, "-s", "-j", "link", "show", device])
             .output()
             .unwrap();
         let links: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
-        let rx = &links[0]["stats64"]["rx"];
-        let of = |key: &str| rx[key].as_u64().unwrap();
-        of("bytes") / of("packets").max(1)
+        links[0]["stats64"][direction][key].as_u64().unwrap()
     }
 
     pub fn ping(&self, pod: &str, to: Ipv4Addr) -> bool {

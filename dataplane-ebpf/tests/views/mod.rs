@@ -143,6 +143,15 @@ pub fn east() -> View {
     view
 }
 
+/// With packets to peers encrypted, by the first node's gateway.
+pub fn encrypted(mut view: View) -> View {
+    for peer in view.peers.values_mut() {
+        peer.encryption = Encryption::Encrypted;
+    }
+    view.gateways.retain(|_, node| node.as_str() != "w2");
+    view
+}
+
 /// East, when nobody offers the service any more.
 pub fn nobody(mut view: View) -> View {
     view.revision.number += 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use causeway_proto::limits::IMPORT_PORTS;
 use causeway_proto::model::{
-    ClusterId, Conflict, Encryption, Exports, HeadlessEndpoint, Import, ImportEndpoint, ImportPort,
+    ClusterId, Conflict, Exports, HeadlessEndpoint, Import, ImportEndpoint, ImportPort,
     ImportShare, Liveness, LossPolicy, Mapping, PartKey, PeerNumber, PeerView, Problem,
     ProblemKind, Protocol, ServiceName, ServiceOffer,
 };
@@ -83,7 +83,7 @@ pub(super) fn offers<'a>(
                 cluster: id,
                 number: view.number,
                 liveness: view.liveness,
-                reachable: view.encryption == Encryption::Plain && view.our_number_there.is_some(),
+                reachable: view.encryption.passes() && view.our_number_there.is_some(),
                 mappings: Some(&view.mappings),
                 offer,
             };

@@ -130,6 +130,7 @@ fn packets(id: &ClusterId, encryption: Encryption) -> Condition {
             "EncryptionUnavailable",
             "no packet passes: both sides require encryption, which this version has not",
         ),
+        Encryption::Encrypted => (true, "Encrypted", "encrypted and authenticated"),
     };
     condition(id, "PacketsAllowed", holds, reason, message.to_owned())
 }

@@ -247,13 +247,25 @@ fn nothing_passes_plain() {
 }
 
 #[test]
-fn a_gateways_node_without_its_gateway_rejects() {
+fn what_its_own_gateway_cannot_take_goes_by_another_once() {
     with_session(|world| {
         world.gateway();
         let dialled = Frame::new(C, IMPORTED, Transport::tcp(40_000, 80, flags::SYN));
-        let out = world.pod(&dialled);
-        let left = (out.dropped, out.ifindex, &out.counted[..]);
-        let rejected = (Some(DropReason::NoRoute), LOOPBACK, &[Counted::Reject][..]);
-        assert_eq!(left, rejected);
+        let (_, tunnel) = world.pod(&dialled).tunnelled();
+        assert_eq!(tunnel.node, OWN_GATEWAY);
+        assert_eq!(tunnel.vni, towards(true, false).encode());
+        let header = Tunnel {
+            vni: towards(true, false).encode(),
+            node: NODE_2,
+            identity: 12,
+        };
+        let dialled = Transport::tcp(40_000, 80, flags::SYN);
+        let frame = hashed(Frame::new(B2, THEIR_VIP, dialled));
+        let out = world.tunnel(header, &frame);
+        assert_eq!(
+            out.dropped,
+            Some(DropReason::NoRoute),
+            "never from gateway to gateway"
+        );
     });
 }

@@ -292,6 +292,16 @@ pub enum Encryption {
     Disagree,
     /// Both sides require it, and this version has no encrypted tunnel: no packet passes.
     Unavailable,
+    /// Packets go in datagrams of the gateways' sessions.
+    Encrypted,
+}
+
+impl Encryption {
+    /// Whether packets may pass at all.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Plain | Self::Encrypted)
+    }
 }
 
 /// Whether a cluster is there.

@@ -119,6 +119,7 @@ fn encryption() -> impl Strategy<Value = Encryption> {
         Encryption::Plain,
         Encryption::Disagree,
         Encryption::Unavailable,
+        Encryption::Encrypted,
     ])
 }
 

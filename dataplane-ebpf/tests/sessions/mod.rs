@@ -1,0 +1,253 @@
+//! Packets that are encrypted, but for the encryption: agents hand their devices to what stands here for the gateways,
+//! which gives each frame of one to the other as sessions would.
+
+use std::collections::BTreeSet;
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use causeway_abi::names::handover::{HELD, WANTED};
+use causeway_abi::{Mac, Vni};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
+use super::lab::{self, Lab};
+use super::{EAST_VIP, ask, mirror, mirrored, there_and_back, views, walk_echo, walk_udp};
+
+/// Bytes before the source's MAC.
+const SOURCE: usize = 16;
+
+/// The gateway of one node.
+struct Gateway {
+    listener: UnixListener,
+    agent: UnixStream,
+    device: OwnedFd,
+}
+
+fn accept(listener: &UnixListener, word: u8) -> UnixStream {
+    let (mut agent, _) = listener.accept().unwrap();
+    agent
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    agent.write_all(&[word]).unwrap();
+    agent
+}
+
+/// Takes the device from the agent.
+fn taken(agent: &UnixStream) -> OwnedFd {
+    let mut byte = [0];
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let fd = agent.as_raw_fd();
+    let message = recvmsg::<()>(fd, &mut bytes, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
+    let message = message.unwrap();
+    let rights = message.cmsgs().unwrap().find_map(|message| match message {
+        ControlMessageOwned::ScmRights(rights) => rights.first().copied(),
+        _ => None,
+    });
+    // SAFETY: the kernel has just made this descriptor for us.
+    unsafe { OwnedFd::from_raw_fd(rights.expect("a descriptor")) }
+}
+
+impl Gateway {
+    fn start(listener: UnixListener) -> Self {
+        let agent = accept(&listener, WANTED);
+        let device = taken(&agent);
+        Self {
+            listener,
+            agent,
+            device,
+        }
+    }
+}
+
+/// What went between the two.
+#[derive(Default)]
+struct Counts {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+fn readable(device: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd {
+        fd: device.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one entry, which lives through the call.
+    unsafe { libc::poll(&raw mut poll, 1, 50) > 0 }
+}
+
+/// Every frame of `from`, which calls the other end `theirs`, to `to`, which calls this end `ours`.
+fn pass(from: &OwnedFd, theirs: u16, to: &OwnedFd, ours: u16, stop: &AtomicBool, counts: &Counts) {
+    let mut frame = vec![0; 70_000];
+    while !stop.load(Ordering::Relaxed) {
+        if !readable(from) {
+            continue;
+        }
+        let Ok(length) = nix::unistd::read(from, &mut frame) else {
+            continue;
+        };
+        let mac: [u8; 6] = frame[SOURCE..SOURCE + 6].try_into().unwrap();
+        // The host looks for IPv6 routers on any device.
+        let Some((vni, identity)) = Mac::header(mac) else {
+            continue;
+        };
+        assert_eq!((vni.number, vni.from), (theirs, false));
+        let vni = Vni {
+            number: ours,
+            from: true,
+            ..vni
+        };
+        frame[SOURCE..SOURCE + 6].copy_from_slice(&Mac::of_header(vni, identity));
+        counts.frames.fetch_add(1, Ordering::Relaxed);
+        counts.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        // Where it is full the frame is lost, as on any link.
+        let _ = nix::unistd::write(to, &frame[..length]);
+    }
+}
+
+/// Both directions, until it is dropped.
+struct Sessions {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    counts: Arc<Counts>,
+}
+
+impl Sessions {
+    fn between(east: &Gateway, west: &Gateway) -> Self {
+        let (stop, counts) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(Counts::default()),
+        );
+        let direction = |from: &Gateway, theirs, to: &Gateway, ours| {
+            let (from, to) = (
+                from.device.try_clone().unwrap(),
+                to.device.try_clone().unwrap(),
+            );
+            let (stop, counts) = (stop.clone(), counts.clone());
+            std::thread::spawn(move || pass(&from, theirs, &to, ours, &stop, &counts))
+        };
+        let threads = vec![direction(east, 5, west, 9), direction(west, 9, east, 5)];
+        Self {
+            stop,
+            threads,
+            counts,
+        }
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking());
+        }
+    }
+}
+
+#[test]
+fn packets_go_by_gateways() {
+    let Some(object) = lab::object() else { return };
+    let mut lab = Lab::make("sessions");
+    lab.node("e1", "172.31.77.11", "10.244.1.1");
+    lab.node("w1", "172.31.77.21", "10.244.1.1");
+    lab.routed_node("w2", "172.31.77.22", "10.244.2.1");
+    for (node, pod, address, bridge) in [
+        ("e1", "client", "10.244.1.6", "10.244.1.1"),
+        ("w1", "b1", "10.244.1.6", "10.244.1.1"),
+        ("w2", "b2", "10.244.2.7", "10.244.2.1"),
+    ] {
+        lab.pod(node, pod, address, bridge);
+    }
+    lab.serve("b1");
+    lab.serve("b2");
+    let listen = |lab: &Lab, node| UnixListener::bind(lab.gateway_socket(node)).unwrap();
+    let (east, west) = (listen(&lab, "e1"), listen(&lab, "w1"));
+    let encrypted = views::encrypted;
+    for (node, view) in [
+        ("e1", encrypted(views::east())),
+        ("w1", encrypted(views::west("w1"))),
+        ("w2", encrypted(views::west("w2"))),
+    ] {
+        lab.agent(node, &object, &view);
+    }
+    lab.programmed(&["e1", "w1", "w2"]);
+    let (east, west) = (Gateway::start(east), Gateway::start(west));
+    let sessions = Sessions::between(&east, &west);
+
+    let mut names = BTreeSet::new();
+    for _ in 0..40 {
+        let answer = ask(&lab, "client", EAST_VIP, 80);
+        let (name, seen) = answer.unwrap_or_else(|e| panic!("{e}\n{}", lab.explain()));
+        assert_eq!(seen, "242.9.1.6", "the mapped address of the client");
+        names.insert(name);
+    }
+    assert_eq!(names.len(), 2, "{names:?}: here and on another node");
+    walk_udp(&lab);
+    walk_echo(&lab);
+    super_packets(&lab, &sessions);
+    assert_eq!(lab.sent("e1", "cway0"), 0, "nothing goes plain");
+    assert_ne!(lab.sent("w1", "cway0"), 0, "but to an own node");
+    restarts(&mut lab, &object, east, west, sessions);
+}
+
+/// What a pod gives in one piece goes over in one.
+fn super_packets(lab: &Lab, sessions: &Sessions) {
+    let read = || {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (of(&sessions.counts.frames), of(&sessions.counts.bytes))
+    };
+    let before = read();
+    there_and_back(lab);
+    let after = read();
+    let mean = (after.1 - before.1) / (after.0 - before.0);
+    // Half of the frames acknowledge.
+    assert!(mean > 5_000, "{mean} bytes a frame");
+}
+
+/// Agents and gateways come and go, and a connection lives through it.
+fn restarts(lab: &mut Lab, object: &str, east: Gateway, west: Gateway, sessions: Sessions) {
+    let (next, turns) = std::sync::mpsc::channel::<()>();
+    let (told, answers) = std::sync::mpsc::channel();
+    let client = lab.inside_background("client", move || {
+        let mut stream = mirror();
+        for () in turns {
+            told.send(mirrored(&mut stream).is_ok()).unwrap();
+        }
+    });
+    let lives = |lab: &Lab, what: &str| {
+        next.send(()).unwrap();
+        let answered = answers.recv_timeout(Duration::from_secs(10));
+        assert_eq!(answered, Ok(true), "{what}\n{}", lab.explain());
+    };
+    lives(lab, "before");
+    lab.kill_agent("e1");
+    lives(lab, "without an agent");
+    lab.start_agent("e1", object);
+    let mut again = accept(&east.listener, HELD);
+    lives(lab, "with a new agent");
+    again
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let said = again.read(&mut [0]);
+    assert!(said.is_err(), "it has nothing to say: {said:?}");
+
+    drop(sessions);
+    let Gateway {
+        listener,
+        agent,
+        device,
+    } = west;
+    drop((agent, device));
+    let west = Gateway::start(listener);
+    let sessions = Sessions::between(&east, &west);
+    lives(lab, "with a new gateway");
+    drop(next);
+    client.join().unwrap();
+    drop(sessions);
+}
