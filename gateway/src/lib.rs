@@ -1,5 +1,5 @@
 //! The gateway: catalogs, merge, sessions with peers, DNS, local, status and admin API.
-//! It knows no Kubernetes and no eBPF.
+//! It knows no Kubernetes, and of eBPF only the bytes in which packets are handed over.
 //!
 //! What happens -> [`engine::Gateway`], which holds [`catalog`], [`allot`], [`merge`] and the peers' [`session`]s, all pure
 //! -> what to store, send and show. [`app`] feeds it and does what it says; [`transport`], [`api`] and [`follow`] carry.
@@ -22,6 +22,7 @@ pub mod session;
 pub mod status;
 pub mod store;
 pub mod transport;
+pub mod tunnel;
 
 #[cfg(test)]
 mod samples;

@@ -22,7 +22,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("causeway-controller", &["causeway-proto", "causeway-certs"]),
     (
         "causeway-gateway",
-        &["causeway-proto", "causeway-dns", "causeway-certs"],
+        &[
+            "causeway-proto",
+            "causeway-dns",
+            "causeway-certs",
+            "causeway-abi",
+        ],
     ),
     ("causeway-cli", &["causeway-proto", "causeway-certs"]),
 ];
