@@ -127,9 +127,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let (tell_views, mut views) = watch::channel(None);
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports).context("the node's name")?;
-    if let Some(socket) = config.gateway_socket.clone() {
-        tokio::spawn(handover::run(socket));
-    }
+    tokio::spawn(handover::run(config.gateway_socket.clone()));
     let mut prober = Prober::default();
     let mut agent = Agent::new(start, kernel, host, image);
     let mut tick = tokio::time::interval(TICK);

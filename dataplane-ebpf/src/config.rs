@@ -31,10 +31,9 @@ pub struct Config {
     /// Local services of gateways, the preferred one first; the others are used when it is gone.
     #[serde(default)]
     pub gateways: Vec<GatewayAt>,
-    /// Where the gateway of this node takes the device by which encrypted packets come to it; unset: no packet is encrypted
-    /// on this node.
-    #[serde(default)]
-    pub gateway_socket: Option<PathBuf>,
+    /// Where a gateway of this node takes the device by which encrypted packets come to it, its `listen.device`.
+    #[serde(default = "default_gateway_socket")]
+    pub gateway_socket: PathBuf,
     /// Where the agent keeps its certificate. Needed only with a gateway reached over TCP.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,
@@ -65,6 +64,11 @@ pub struct PortRule {
     /// So is every veth whose name matches one of these; `*` stands for any run of characters.
     #[serde(default)]
     pub names: Vec<String>,
+}
+
+/// Beside the socket that a gateway has by default.
+fn default_gateway_socket() -> PathBuf {
+    PathBuf::from("/run/causeway/gateway.device")
 }
 
 /// 241.0.0.0/16 for VIPs and node addresses, 242.0.0.0 to 251.255.255.255 for mappings.

@@ -241,9 +241,8 @@ fn status(
     let status = &told.status;
     let encryption = match status.encryption {
         Encryption::Plain => "Plain",
-        Encryption::Disagree => "Disagree",
-        Encryption::Unavailable => "Unavailable",
         Encryption::Encrypted => "Encrypted",
+        Encryption::Unavailable => "Unavailable",
     };
     set("encryption", json!(encryption));
     set("sessions", json!(told.sessions));

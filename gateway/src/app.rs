@@ -1,7 +1,9 @@
 //! Shell: builds every task of a gateway, says when it is ready and where it is bound, and stops it in order.
 
+mod carry;
 mod clock;
 mod core;
+mod device;
 mod dial;
 mod handle;
 mod health;
@@ -11,7 +13,7 @@ mod sessions;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,7 +99,7 @@ pub struct Running {
     tasks: JoinSet<()>,
     _health: Health,
     _dns: Vec<causeway_dns::Serving>,
-    _socket: SocketFile,
+    _sockets: [SocketFile; 2],
 }
 
 impl Running {
@@ -180,6 +182,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
 
+    let device = carry(&mut tasks, &config.listen.device(), channels.ways).await?;
     let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
     let fixed = match &config.leadership {
@@ -211,8 +214,23 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         tasks,
         _health: health,
         _dns: dns,
-        _socket: socket,
+        _sockets: [socket, device],
     })
+}
+
+/// Packets between the device that the agent hands over and the sessions.
+async fn carry(
+    tasks: &mut JoinSet<()>,
+    path: &Path,
+    ways: watch::Receiver<Arc<carry::Ways>>,
+) -> Result<SocketFile, anyhow::Error> {
+    let (listener, file) = causeway_certs::serve::unix(path)
+        .await
+        .with_context(|| format!("listen.device {}: cannot be had", path.display()))?;
+    let (told, device) = watch::channel(None);
+    tasks.spawn(device::take(listener, told.clone()));
+    tasks.spawn(carry::run(device, told, ways));
+    Ok(file)
 }
 
 /// Where it is configured.
@@ -249,6 +267,7 @@ async fn open_keys(config: &Arc<Config>, restored: &Restored) -> Result<OwnKeys,
 /// What single tasks get of the core.
 struct Channels {
     targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
+    ways: watch::Receiver<Arc<carry::Ways>>,
     reports: mpsc::Receiver<causeway_proto::model::Report>,
 }
 
@@ -258,6 +277,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
     let (trust, trust_seen) = watch::channel(Arc::default());
     let (leading, leading_seen) = watch::channel(Arc::default());
     let (targets, targets_seen) = watch::channel(Arc::default());
+    let (ways, ways_seen) = watch::channel(Arc::default());
     let (reports, reports_seen) = mpsc::channel(REPORTS);
     let shown = Shown {
         view,
@@ -265,6 +285,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
         trust,
         leading,
         targets,
+        ways,
         reports,
     };
     let watched = Watched {
@@ -275,6 +296,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
     };
     let channels = Channels {
         targets: targets_seen,
+        ways: ways_seen,
         reports: reports_seen,
     };
     (shown, watched, channels)

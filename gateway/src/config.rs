@@ -109,10 +109,22 @@ pub struct Listen {
     pub local: SocketAddr,
     /// Unix socket of the local service, status and admin API; only its owner may open it.
     pub socket: PathBuf,
+    /// Unix socket where the agent of this node hands over the device by which packets come that are to be encrypted. None:
+    /// beside `socket`, ending in `.device`.
+    pub device: Option<PathBuf>,
     /// UDP and TCP: DNS. None answers no questions.
     pub dns: Vec<SocketAddr>,
     /// TCP: metrics for Prometheus, over plain HTTP. None shows none.
     pub metrics: Option<SocketAddr>,
+}
+
+impl Listen {
+    /// Where the device to the programs is handed over.
+    #[must_use]
+    pub fn device(&self) -> PathBuf {
+        let beside = || self.socket.with_extension("device");
+        self.device.clone().unwrap_or_else(beside)
+    }
 }
 
 /// What others are told.
@@ -217,6 +229,7 @@ impl Default for Listen {
             session: any(SESSION_PORT),
             local: any(LOCAL_PORT),
             socket: PathBuf::from(SOCKET),
+            device: None,
             dns: vec![any(7453)],
             metrics: None,
         }

@@ -69,7 +69,7 @@ pub fn merge(known: &Known<'_>, now: Now) -> View {
     problems.extend(known.publication.iter().flat_map(|p| p.problems.clone()));
     let mut conditions = Vec::new();
     conditions.extend(published_conditions(known.publication, exports));
-    let peers = peers::views(known, now, &mut problems, &mut conditions);
+    let peers = peers::views(known, now, &mut conditions);
     let mut conflicts: BTreeMap<ServiceName, Vec<Conflict>> = BTreeMap::new();
     let mut imports = BTreeMap::new();
     for (name, offers) in import::offers(known, exports, &peers) {

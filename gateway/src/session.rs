@@ -25,6 +25,8 @@ use serve::Serving;
 
 /// Versions of the protocol that this gateway speaks.
 pub const VERSIONS: (u16, u16) = (1, 1);
+/// A feature of Hello: packets are taken in datagrams of the session's connection.
+pub const PACKETS: &str = "packets";
 /// How long the other side may take for its Hello.
 const HELLO_MS: u64 = 5_000;
 /// How often in a row something may not fit before the peer is at fault.

@@ -8,8 +8,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use causeway_certs::dial::channel_over;
 use causeway_certs::tls::SERVER_NAME;
+use futures::FutureExt as _;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::{Channel, Endpoint};
@@ -24,6 +26,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Handshakes at one time; more are refused, so that strangers cannot take all memory.
 const HANDSHAKES: usize = 64;
+/// Bytes of datagrams that wait in either direction: some milliseconds at the rate of a fast link. What does not fit is
+/// lost as on any link.
+const DATAGRAMS: usize = 4 << 20;
+/// UDP payload that is tried for: a packet of 1,500 bytes over IPv4, without its headers.
+const LARGEST_UDP: u16 = 1_472;
 /// Streams that a peer may open on a connection: one session, and room for one more class.
 const STREAMS: u32 = 4;
 
@@ -72,13 +79,17 @@ pub struct Transport {
 }
 
 fn parameters() -> Arc<quinn::TransportConfig> {
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(LARGEST_UDP);
     let mut config = quinn::TransportConfig::default();
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok())
         .max_concurrent_bidi_streams(STREAMS.into())
         .max_concurrent_uni_streams(0u32.into())
-        .datagram_receive_buffer_size(None);
+        .mtu_discovery_config(Some(discovery))
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS);
     Arc::new(config)
 }
 
@@ -272,6 +283,36 @@ impl Link {
             QuicStream::new(self.connection.clone(), halves),
             info,
         ))
+    }
+
+    /// Bytes of the largest datagram that fits the path as it is known now; `None`: the other end takes none.
+    #[must_use]
+    pub fn room(&self) -> Option<usize> {
+        self.connection.max_datagram_size()
+    }
+
+    /// Sends a datagram, once there is place for it. False: the connection is over.
+    pub async fn send(&self, datagram: Bytes) -> bool {
+        let sent = self.connection.send_datagram_wait(datagram).await;
+        // One that has become too large meanwhile is lost: the path is narrower than it was.
+        !matches!(sent, Err(quinn::SendDatagramError::ConnectionLost(_)))
+    }
+
+    /// The next datagram; `None`: the connection is over.
+    pub async fn receive(&self) -> Option<Bytes> {
+        self.connection.read_datagram().await.ok()
+    }
+
+    /// One that has come already.
+    #[must_use]
+    pub fn received(&self) -> Option<Bytes> {
+        self.connection.read_datagram().now_or_never()?.ok()
+    }
+
+    /// Which connection of this process it is.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.connection.stable_id()
     }
 
     /// Waits until it is over, and says why.

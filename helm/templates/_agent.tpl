@@ -5,6 +5,7 @@ outer_address: '${NODE_IP}'
 pin_dir: /sys/fs/bpf/causeway
 state_dir: {{ .Values.stateDir }}/agent
 health_socket: /run/causeway/agent.health
+gateway_socket: {{ .Values.stateDir }}/device/gateway.sock
 gateways: ['causeway-gateway.{{ .Release.Namespace }}.svc:7444']
 pools: {{ concat .Values.pools.vips .Values.pools.mappings | toJson }}
 {{- with $values.uplink }}

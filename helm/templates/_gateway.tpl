@@ -25,6 +25,7 @@ listen:
   session: '0.0.0.0:{{ $expose.port }}'
   local: '0.0.0.0:7444'
   socket: /run/causeway/gateway.sock
+  device: {{ .root.Values.stateDir }}/device/gateway.sock
   dns: ['${NODE_IP}:7453']
   {{- if .root.Values.metrics.enabled }}
   metrics: '0.0.0.0:{{ .root.Values.metrics.port }}'
@@ -114,6 +115,7 @@ spec:
           volumeMounts:
             - {name: config, mountPath: /etc/causeway/gateway.yaml, subPath: gateway.yaml, readOnly: true}
             - {name: state, mountPath: {{ .root.Values.stateDir }}/gateway}
+            - {name: device, mountPath: {{ .root.Values.stateDir }}/device}
             - {name: run, mountPath: /run/causeway}
             {{- include "causeway.enrolment.mounts" . | nindent 12 }}
       volumes:
@@ -123,6 +125,9 @@ spec:
             items: [{key: {{ .node.name | default "gateway" }}.yaml, path: gateway.yaml}]
         - name: state
           hostPath: {path: {{ .root.Values.stateDir }}/gateway, type: DirectoryOrCreate}
+        # Where the agent of the node hands over the device by which encrypted packets come.
+        - name: device
+          hostPath: {path: {{ .root.Values.stateDir }}/device, type: DirectoryOrCreate}
         - name: run
           emptyDir: {medium: Memory, sizeLimit: 1Mi}
         {{- include "causeway.enrolment.volumes" . | nindent 8 }}

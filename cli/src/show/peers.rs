@@ -83,15 +83,11 @@ pub fn liveness(liveness: Liveness) -> &'static str {
 fn encryption(encryption: Encryption) -> (&'static str, &'static str) {
     match encryption {
         Encryption::Plain => ("plain", "plain, packets not authenticated"),
-        Encryption::Disagree => (
-            "disagree",
-            "none pass: the two sides do not agree on encryption",
-        ),
+        Encryption::Encrypted => ("encrypted", "encrypted and authenticated"),
         Encryption::Unavailable => (
             "unavailable",
-            "none pass: encryption is required and not there yet",
+            "none pass: they must be encrypted, and the peer cannot",
         ),
-        Encryption::Encrypted => ("encrypted", "encrypted and authenticated"),
     }
 }
 

@@ -19,7 +19,7 @@ fn status() {
 
         PEER   LIVENESS   HEARD      HELD          ACKNOWLEDGED   SESSIONS  SERVICES  APPEARS HERE                   PACKETS
         east   live       0.4 s ago  1789990000.7  1789990001.12  e1 quic   2         10.244.0.0/16 as 242.1.0.0/16  plain, packets not authenticated
-        north  withdrawn  4 min ago  1789000000.1  -              -         0         -                              none pass: the two sides do not agree on encryption
+        north  withdrawn  4 min ago  1789000000.1  -              -         0         -                              none pass: they must be encrypted, and the peer cannot
         north: last error at 2026-09-21T14:12:50Z: dialling 192.0.2.7:7443: no answer in 5 s
 
         NODE  GATEWAY  REPORTED   VIEW                   PODS  FLOWS  HALF-OPEN
@@ -31,7 +31,7 @@ fn status() {
         conflict              shop/catalog           Conflicting SessionAffinity. Using "None" from oldest service export in "east". 1/2 clusters disagree.
         BadManifest           cart.yaml              line 7: unknown field `port`; the last good state stays
         LimitReached          node w2: map backends  service shop/huge did not fit: 70000 of 65536 entries
-        PacketsAllowed=false  ClusterPeer north      EncryptionDisagrees: here `encryption: off`, there `required`
+        PacketsAllowed=false  ClusterPeer north      EncryptionUnavailable: no packet passes: they must be encrypted
 
         NODE  DROPPED BECAUSE  PACKETS
         w1    UnlistedSource   3
@@ -92,8 +92,8 @@ const STATUS: Expect = expect![[r#"
           liveness: withdrawn
           age_ms: 240000
           held: "1789000000.1"
-          encryption: disagree
-          packets: "none pass: the two sides do not agree on encryption"
+          encryption: unavailable
+          packets: "none pass: they must be encrypted, and the peer cannot"
           services: 0
           mappings: []
           gateways:
@@ -156,8 +156,8 @@ const STATUS: Expect = expect![[r#"
         - object: ClusterPeer north
           kind: PacketsAllowed
           status: "false"
-          reason: EncryptionDisagrees
-          message: "here `encryption: off`, there `required`"
+          reason: EncryptionUnavailable
+          message: "no packet passes: they must be encrypted"
         drops:
         - node: w1
           reason: SpoofedSource
@@ -182,7 +182,7 @@ fn peers() {
         expect![[r#"
         PEER   LIVENESS   HEARD      HELD          ACKNOWLEDGED   SESSIONS  SERVICES  APPEARS HERE                   PACKETS
         east   live       0.4 s ago  1789990000.7  1789990001.12  e1 quic   2         10.244.0.0/16 as 242.1.0.0/16  plain, packets not authenticated
-        north  withdrawn  4 min ago  1789000000.1  -              -         0         -                              none pass: the two sides do not agree on encryption
+        north  withdrawn  4 min ago  1789000000.1  -              -         0         -                              none pass: they must be encrypted, and the peer cannot
         north: last error at 2026-09-21T14:12:50Z: dialling 192.0.2.7:7443: no answer in 5 s
     "#]],
     );
@@ -235,8 +235,8 @@ fn peers_in_json() {
               "liveness": "withdrawn",
               "age_ms": 240000,
               "held": "1789000000.1",
-              "encryption": "disagree",
-              "packets": "none pass: the two sides do not agree on encryption",
+              "encryption": "unavailable",
+              "packets": "none pass: they must be encrypted, and the peer cannot",
               "services": 0,
               "mappings": [],
               "gateways": [

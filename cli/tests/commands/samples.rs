@@ -69,7 +69,7 @@ pub fn peers() -> BTreeMap<ClusterId, PeerStatus> {
         }),
         acknowledged: None,
         sessions: vec![],
-        encryption: Encryption::Disagree,
+        encryption: Encryption::Unavailable,
         mappings: vec![],
         gateways: vec![parse("192.0.2.7")],
         services: 0,
@@ -160,8 +160,8 @@ pub fn status() -> GatewayStatus {
             condition(
                 "PacketsAllowed",
                 ConditionStatus::False,
-                "EncryptionDisagrees",
-                "here `encryption: off`, there `required`",
+                "EncryptionUnavailable",
+                "no packet passes: they must be encrypted",
             ),
         ],
         problems: vec![Problem {

@@ -85,8 +85,8 @@ fn examined_session(ctx: &TcContext, _config: &Config) -> Result<Next, DropReaso
     let (destination_mac, source_mac) = skb::macs(ctx)?;
     let (vni, identity) = Mac::header(source_mac).ok_or(DropReason::BadTunnelHeader)?;
     let route = maps::route(&u32::from(vni.number)).ok_or(DropReason::NoRoute)?;
-    let fits = vni.from && !vni.probe && !vni.passed_on && !(vni.first && vni.reply);
-    if route.flags & route_flags::SESSION == 0 || !fits {
+    let odd = !vni.from || vni.probe || vni.passed_on || (vni.first && vni.reply);
+    if odd || route.flags & route_flags::SESSION == 0 {
         return Err(DropReason::BadTunnelHeader);
     }
     read(

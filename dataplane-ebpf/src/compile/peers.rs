@@ -28,7 +28,7 @@ impl Compiler<'_> {
                     self.route(id, peer, 0);
                 }
                 Encryption::Encrypted => self.route(id, peer, route_flags::SESSION),
-                Encryption::Disagree | Encryption::Unavailable => {}
+                Encryption::Unavailable => {}
             }
         }
     }

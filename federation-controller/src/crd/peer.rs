@@ -87,8 +87,8 @@ pub struct ClusterPeerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]
     pub last_heard_time: Option<Time>,
-    /// How packets go: `Plain` (not authenticated, both sides say `off`), `Disagree` (no packet passes: one side says
-    /// `off`), `Unavailable` (no packet passes: both require encryption, which this version has not).
+    /// How packets go: `Encrypted` by the sessions of the gateways, or `Plain` (not authenticated, both sides say `off`);
+    /// `Unavailable`: they must be encrypted, and the peer cannot, so no packet passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
     /// Where its pods' and nodes' prefixes appear in this cluster.

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use causeway_proto::model::{
-    ClusterSet, ImportEndpoint, ImportShare, Liveness, Mapping, PeerNumber, PeerView, Protocol,
-    Timestamp,
+    ClusterSet, Encryption, ImportEndpoint, ImportShare, Liveness, Mapping, PeerNumber, PeerView,
+    Protocol, Timestamp,
 };
 use expect_test::{Expect, expect};
 
@@ -172,11 +172,13 @@ fn one_that_no_packet_reaches_is_not_ready() {
         told.message,
         "No packet passes to a cluster that exports it; the condition PacketsAllowed of ClusterPeer west says why and what to do."
     );
-    view.peers.insert(west.clone(), peer(Encryption::Disagree));
+    view.peers
+        .insert(west.clone(), peer(Encryption::Unavailable));
     assert_eq!(reason(&view, &import), "PacketsNotAllowed");
     view.peers.insert(west, peer(Encryption::Plain));
     assert_eq!(reason(&view, &import), "Ready");
-    view.peers.insert(south.clone(), peer(Encryption::Disagree));
+    view.peers
+        .insert(south.clone(), peer(Encryption::Unavailable));
     import.shares = [(south.clone(), share(2, 1, Liveness::Live))].into();
     assert_eq!(reason(&view, &import), "PacketsNotAllowed");
     // Who exports it here serves it here.

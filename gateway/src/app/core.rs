@@ -19,6 +19,7 @@ use causeway_proto::model::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::carry::Ways;
 use super::clock::{Clock, random};
 use super::dial::Target;
 use super::handle::{Input, Leading, Left, NotLeader, Published, SessionId, TrustChange};
@@ -56,6 +57,8 @@ pub struct Shown {
     pub leading: watch::Sender<Arc<Leading>>,
     /// Gateways to dial.
     pub targets: watch::Sender<Arc<BTreeSet<Target>>>,
+    /// What packets to peers go by.
+    pub ways: watch::Sender<Arc<Ways>>,
     /// Reports that go on to the leader.
     pub reports: mpsc::Sender<Report>,
 }

@@ -12,6 +12,7 @@ use causeway_proto::model::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::status::Facts;
+use crate::transport::Link;
 
 /// Inputs waiting for the core: some rounds of all sessions; senders wait beyond it.
 pub const INPUTS: usize = 1024;
@@ -27,6 +28,8 @@ pub struct Opened {
     pub peer: PeerName,
     /// The other end, `ADDRESS:PORT`.
     pub address: String,
+    /// Its connection, for packets.
+    pub link: Link,
     /// The `HOST:PORT` that we dialled; `None` where the other side did.
     pub dialled: Option<String>,
     /// When the first of both leaves ends, and the session with it.

@@ -154,6 +154,7 @@ impl Sessions {
             id,
             peer: peer.peer.clone(),
             address: peer.link.remote().to_string(),
+            link: peer.link.clone(),
             dialled,
             expires: peer.expires,
             out,

@@ -50,6 +50,8 @@ pub struct PeerCatalog {
     pub gateways: Gateways,
     /// What it did that no honest peer does; stays until it leaves or starts a new epoch.
     pub fault: Option<String>,
+    /// Whether its gateways take packets in datagrams, by its last Hello.
+    pub takes_packets: Option<bool>,
     /// How it numbers this cluster, by its last Hello.
     pub number_there: Option<PeerNumber>,
     /// What each of its gateways holds of the own catalog: the nodes that it knows.
@@ -74,6 +76,7 @@ impl PeerCatalog {
             life: Life::new(now),
             gateways: Gateways::default(),
             fault: None,
+            takes_packets: None,
             number_there: None,
             acknowledged: BTreeMap::new(),
         }

@@ -1,5 +1,7 @@
 //! Pure: sessions with peers: what comes in goes to the catalog, what became of it goes back.
 
+use std::collections::BTreeSet;
+
 use causeway_proto::limits::{LEASE_MS, SESSIONS_PER_PEER};
 use causeway_proto::model::{
     ByeReason, ClusterId, Frame, GatewayName, Hello, Nack, Problem, ProblemKind,
@@ -8,7 +10,7 @@ use causeway_proto::model::{
 use super::{Command, Gateway, Keep, SessionId, facts};
 use crate::catalog::Applied;
 use crate::now::Now;
-use crate::session::{End, Output, Session, VERSIONS};
+use crate::session::{End, Output, PACKETS, Session, VERSIONS};
 
 impl Gateway {
     /// A session with the gateway that the other side's certificate names. `dialled`: by this side.
@@ -27,7 +29,7 @@ impl Gateway {
             cluster_set: self.settings.cluster_set.clone(),
             gateway: self.settings.gateway.clone(),
             versions: VERSIONS,
-            features: Default::default(),
+            features: BTreeSet::from([PACKETS.to_owned()]),
             time: now.wall,
             number_for_you: allotted.map(|p| p.value.number),
             plain_allowed: plain.contains(&cluster),
@@ -203,8 +205,10 @@ impl Gateway {
 
     fn up(&mut self, id: SessionId, hello: &Hello, now: Now) {
         if let Some(peer) = self.catalog.peer_mut(&hello.cluster) {
-            self.dirty |= peer.number_there != hello.number_for_you;
-            peer.number_there = hello.number_for_you;
+            let takes = Some(hello.features.contains(PACKETS));
+            let before = (peer.number_there, peer.takes_packets);
+            (peer.number_there, peer.takes_packets) = (hello.number_for_you, takes);
+            self.dirty |= before != (peer.number_there, peer.takes_packets);
         }
         self.seen_epoch(hello.held.map_or(0, |h| h.revision.epoch));
         // One session between two processes is enough. Both sides must close the same one.

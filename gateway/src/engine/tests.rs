@@ -128,7 +128,7 @@ impl Host {
             cluster_set: "prod.example".parse().unwrap(),
             gateway,
             versions: VERSIONS,
-            features: BTreeSet::new(),
+            features: BTreeSet::from([crate::session::PACKETS.to_owned()]),
             time: now.wall,
             number_for_you: None,
             plain_allowed: true,

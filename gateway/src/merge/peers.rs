@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use causeway_proto::model::{
-    ClusterId, Condition, ConditionStatus, Encryption, GatewayName, Liveness, PeerView, Problem,
-    ProblemKind,
+    ClusterId, Condition, ConditionStatus, Encryption, GatewayName, Liveness, PeerView,
 };
 
 use super::Known;
@@ -14,7 +13,6 @@ use crate::now::Now;
 pub(super) fn views(
     known: &Known<'_>,
     now: Now,
-    problems: &mut Vec<Problem>,
     conditions: &mut Vec<Condition>,
 ) -> BTreeMap<ClusterId, PeerView> {
     let mut views = BTreeMap::new();
@@ -25,9 +23,6 @@ pub(super) fn views(
         let silent = peer.silent_gateways(now);
         conditions.push(connected(id, peer, liveness, silent.keys()));
         conditions.push(packets(id, encryption));
-        if encryption == Encryption::Disagree && peer.held().is_some() {
-            problems.push(disagrees(id, known.facts.plain_with.contains(id)));
-        }
         let Some(allotted) = allotted else {
             continue;
         };
@@ -59,8 +54,8 @@ fn agreed(known: &Known<'_>, id: &ClusterId, peer: &PeerCatalog) -> Encryption {
     let theirs = part.map(|p| p.plain_with.contains(&known.facts.cluster));
     match (ours, theirs) {
         (true, Some(true)) => Encryption::Plain,
-        (false, Some(false)) => Encryption::Unavailable,
-        _ => Encryption::Disagree,
+        _ if peer.takes_packets == Some(false) => Encryption::Unavailable,
+        _ => Encryption::Encrypted,
     }
 }
 
@@ -118,34 +113,14 @@ fn avoided<'a>(silent: impl Iterator<Item = &'a GatewayName>) -> String {
 }
 
 fn packets(id: &ClusterId, encryption: Encryption) -> Condition {
-    let (holds, reason, message) = match encryption {
-        Encryption::Plain => (true, "Plain", "plain, packets not authenticated"),
-        Encryption::Disagree => (
-            false,
-            "EncryptionDisagrees",
-            "no packet passes: plain needs `encryption: off` on both sides, and its word is other or not known",
-        ),
+    let (reason, message) = match encryption {
+        Encryption::Plain => ("Plain", "plain, packets not authenticated"),
+        Encryption::Encrypted => ("Encrypted", "encrypted and authenticated"),
         Encryption::Unavailable => (
-            false,
             "EncryptionUnavailable",
-            "no packet passes: both sides require encryption, which this version has not",
+            "no packet passes: they must be encrypted, and its gateways cannot take them so; upgrade it",
         ),
-        Encryption::Encrypted => (true, "Encrypted", "encrypted and authenticated"),
     };
-    condition(id, "PacketsAllowed", holds, reason, message.to_owned())
-}
-
-fn disagrees(id: &ClusterId, ours: bool) -> Problem {
-    let (here, there) = if ours {
-        ("off", "required")
-    } else {
-        ("required", "off")
-    };
-    Problem {
-        kind: ProblemKind::PeerDisagrees,
-        subject: format!("peer {id}"),
-        message: format!(
-            "encryption is {here} here and {there} there: no packet passes until both say the same"
-        ),
-    }
+    let message = message.to_owned();
+    condition(id, "PacketsAllowed", encryption.passes(), reason, message)
 }

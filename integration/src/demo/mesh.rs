@@ -36,8 +36,8 @@ pub struct Mesh {
     programs: PathBuf,
     without: Option<String>,
     started: Vec<String>,
-    /// The cluster that takes no plain packets, if one does not agree
-    pub strict: Option<&'static str>,
+    /// The clusters that take no plain packets
+    pub strict: &'static [&'static str],
 }
 
 impl Mesh {
@@ -52,7 +52,7 @@ impl Mesh {
             programs: programs()?,
             without: without.map(str::to_owned),
             started: Vec::new(),
-            strict: None,
+            strict: &[],
         })
     }
 
@@ -196,11 +196,12 @@ advertise:
   tunnel: {uplink}
 listen:
   socket: {socket}
+  device: {device}
 state_dir: {state}
 encryption: {encryption}
 seed: \"{SEED}\"
 ",
-            encryption = if self.strict == Some(node.cluster) {
+            encryption = if self.strict.contains(&node.cluster) {
                 "required"
             } else {
                 "off"
@@ -209,6 +210,7 @@ seed: \"{SEED}\"
             name = node.name,
             uplink = node.uplink,
             socket = self.socket(node.name).display(),
+            device = directory.join("device.sock").display(),
             state = directory.join("gateway-state").display(),
         );
         if let Some(file) = enrolment {
@@ -265,6 +267,7 @@ outer_address: {}
 pin_dir: {}
 object: {}
 state_dir: {}
+gateway_socket: {}
 enrolment: {}
 gateways:
   - 'unix:{}'
@@ -274,6 +277,7 @@ gateways:
             pins.display(),
             object()?.display(),
             directory.join("agent-state").display(),
+            directory.join("device.sock").display(),
             enrolment.display(),
             self.socket(node.name).display(),
         );

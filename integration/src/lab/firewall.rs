@@ -70,6 +70,9 @@ impl Kind {
 /// Tunnel packets so large that they must have crossed both devices whole, in one piece of 64 KiB.
 pub const SUPER: &str = "super";
 
+/// UDP port of sessions between gateways.
+const SESSION_PORT: u16 = 7443;
+
 /// Counts tunnel packets on the switch between the nodes, by pair and kind.
 pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
     let mut counters = String::new();
@@ -80,6 +83,18 @@ pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
         "    udp dport {tunnel_port} meta length > 60000 counter name {SUPER}"
     )?;
     for (from, to) in pairs() {
+        let name = unsealed_name(from.name, to.name);
+        writeln!(counters, "  counter {name} {{}}")?;
+        for other in [
+            "ip protocol != udp".to_owned(),
+            format!("udp dport != {SESSION_PORT}"),
+        ] {
+            writeln!(
+                rules,
+                "    ip saddr {} ip daddr {} {other} counter name {name}",
+                from.uplink, to.uplink
+            )?;
+        }
         for kind in [Kind::Request, Kind::Reply, Kind::Probe] {
             let name = counter_name(kind, from.name, to.name);
             writeln!(counters, "  counter {name} {{}}")?;
@@ -113,6 +128,15 @@ fn counter_name(kind: Kind, from: &str, to: &str) -> String {
 /// Tunnel packets of a kind that crossed the wan from one node to another.
 pub fn on_wire(wan: &Netns, kind: Kind, from: &str, to: &str) -> anyhow::Result<u64> {
     counter(wan, &counter_name(kind, from, to))
+}
+
+fn unsealed_name(from: &str, to: &str) -> String {
+    format!("unsealed-{from}-{to}")
+}
+
+/// IPv4 packets that crossed the wan from one node to another and are none of a session between gateways.
+pub fn unsealed(wan: &Netns, from: &str, to: &str) -> anyhow::Result<u64> {
+    counter(wan, &unsealed_name(from, to))
 }
 
 /// Packets that a named counter of a namespace has seen.

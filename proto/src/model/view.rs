@@ -275,7 +275,7 @@ pub struct PeerView {
     pub nodes: Vec<Address>,
     /// Nodes of ours that it has acknowledged: they may reply straight to its gateways.
     pub acknowledged_nodes: BTreeSet<NodeName>,
-    /// Whether packets may pass, and how.
+    /// How packets go.
     pub encryption: Encryption,
     /// Whether it is alive.
     pub liveness: Liveness,
@@ -283,24 +283,22 @@ pub struct PeerView {
     pub heard: Option<Timestamp>,
 }
 
-/// What both sides agreed on for packets.
+/// How packets go between this cluster and a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Encryption {
     /// Both sides say `off`: plain, packets not authenticated.
     Plain,
-    /// The two sides do not agree, or the other's word is not known: no packet passes.
-    Disagree,
-    /// Both sides require it, and this version has no encrypted tunnel: no packet passes.
-    Unavailable,
-    /// Packets go in datagrams of the gateways' sessions.
+    /// In datagrams of the gateways' sessions: one of the two requires it, or the other's word is not known.
     Encrypted,
+    /// They must be encrypted, and the peer's gateways take no such datagrams: no packet passes.
+    Unavailable,
 }
 
 impl Encryption {
-    /// Whether packets may pass at all.
+    /// Whether packets pass at all.
     #[must_use]
     pub fn passes(self) -> bool {
-        matches!(self, Self::Plain | Self::Encrypted)
+        self != Self::Unavailable
     }
 }
 

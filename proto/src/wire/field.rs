@@ -299,7 +299,7 @@ codes! {
     IpFamily = pb::IpFamily { IPv4 = Ipv4, IPv6 = Ipv6 }
     Locality = pb::Locality { LocalFirst = LocalFirst, Spread = Spread }
     LossPolicy = pb::LossPolicy { Withdraw = Withdraw, Keep = Keep, FailoverOnly = FailoverOnly }
-    Encryption = pb::Encryption { Plain = Plain, Disagree = Disagree, Unavailable = Unavailable, Encrypted = Encrypted }
+    Encryption = pb::Encryption { Plain = Plain, Encrypted = Encrypted, Unavailable = Unavailable }
     Liveness = pb::Liveness { Live = Live, Suspect = Suspect, Withdrawn = Withdrawn }
     ConditionStatus = pb::ConditionStatus { True = True, False = False, Unknown = Unknown }
     ProblemKind = pb::ProblemKind {

@@ -157,7 +157,7 @@ pub fn peer(n: u16, plain: bool) -> PeerView {
         encryption: if plain {
             Encryption::Plain
         } else {
-            Encryption::Disagree
+            Encryption::Encrypted
         },
         liveness: Liveness::Live,
         heard: None,

@@ -15,6 +15,7 @@ use crate::app::handle::{Opened, SessionId};
 use crate::engine::Gateway;
 use crate::now::Now;
 use crate::session::{End, VERSIONS};
+use crate::transport::Link;
 
 /// How long a peer that broke the protocol is not dialled.
 const FAULT_HOLD_MS: u64 = 10_000;
@@ -32,6 +33,7 @@ pub(super) struct Live {
     cluster: ClusterId,
     gateway: GatewayName,
     address: String,
+    link: Link,
     dialled: bool,
     expires: Timestamp,
     since: Timestamp,
@@ -48,6 +50,10 @@ pub(super) struct Live {
 impl Live {
     pub fn is_with(&self, cluster: &ClusterId) -> bool {
         self.cluster == *cluster
+    }
+
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     pub fn blocked_until(&self) -> Option<u64> {
@@ -106,6 +112,7 @@ impl Driver {
             cluster: cluster.clone(),
             gateway: gateway.clone(),
             address: opened.address,
+            link: opened.link,
             dialled,
             expires: opened.expires,
             since: now.wall,

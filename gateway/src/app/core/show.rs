@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use causeway_proto::model::Encryption;
 use tokio::sync::watch;
 
 use super::Driver;
 use super::sessions::Live;
+use crate::app::carry::Ways;
 use crate::now::Now;
 use crate::status;
 
@@ -39,6 +41,23 @@ impl Driver {
         update(&self.shown.leading, self.leading());
         update(&self.shown.targets, self.targets(now));
         update(&self.shown.facts, self.facts());
+        update(&self.shown.ways, self.ways());
+    }
+
+    /// The sessions that packets of each peer go by.
+    fn ways(&self) -> Ways {
+        let peers = self.gateway.view().peers.iter();
+        let encrypted = peers.filter(|(_, peer)| peer.encryption == Encryption::Encrypted);
+        let ways = encrypted.map(|(id, peer)| {
+            let up = self.gateway.sessions().filter(|(_, s)| s.is_up());
+            let live = up.filter_map(|(session, _)| self.live.get(&session));
+            let links = live.filter(|live| live.is_with(id));
+            (
+                peer.number.number(),
+                links.map(|live| live.link().clone()).collect(),
+            )
+        });
+        Ways(ways.collect())
     }
 
     /// Large pieces are shared with the facts before, so that a round that changes nothing copies and compares nothing.

@@ -97,7 +97,7 @@ const TRACES: [(&str, &[&str]); 8] = [
     ("pins", &["find", "/sys/fs/bpf"]),
     ("netfilter", &["nft", "list", "ruleset"]),
     ("state", &["find", "/var/lib/causeway", "-type", "f"]),
-    ("sockets", &["find", "/run/causeway", "-type", "s"]),
+    ("sockets", &["find", "/var/lib/causeway", "-type", "s"]),
 ];
 
 /// Lines that show something of ours on a node, by what they show.

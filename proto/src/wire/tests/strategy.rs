@@ -117,9 +117,8 @@ fn liveness() -> impl Strategy<Value = Liveness> {
 fn encryption() -> impl Strategy<Value = Encryption> {
     select(vec![
         Encryption::Plain,
-        Encryption::Disagree,
-        Encryption::Unavailable,
         Encryption::Encrypted,
+        Encryption::Unavailable,
     ])
 }
 

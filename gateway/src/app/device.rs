@@ -1,0 +1,110 @@
+//! Shell: the device to the programs, as the agent of this node hands it over: this process may make no devices.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use causeway_abi::names::handover::{HELD, WANTED};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+/// How long an agent may take to hand over what it was asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a socket that failed.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The device, in frames.
+#[derive(Debug)]
+pub struct Device(AsyncFd<OwnedFd>);
+
+impl Device {
+    /// The next frame that the programs send.
+    ///
+    /// # Errors
+    /// When the device is gone.
+    pub async fn read(&self, frame: &mut [u8]) -> io::Result<usize> {
+        let read = |fd: &OwnedFd| Ok(nix::unistd::read(fd, frame)?);
+        self.0.async_io(Interest::READABLE, read).await
+    }
+
+    /// Gives the programs a frame.
+    ///
+    /// # Errors
+    /// When the device is gone, or is not up.
+    pub async fn write(&self, frame: &[u8]) -> io::Result<()> {
+        let write = |fd: &OwnedFd| Ok(nix::unistd::write(fd, frame)?);
+        self.0.async_io(Interest::WRITABLE, write).await.map(drop)
+    }
+}
+
+/// Takes the device from whichever agent comes, for ever. Nobody else's word is taken: the socket's directory is this
+/// process's own, and who is at the other end must be root.
+pub async fn take(listener: UnixListener, device: watch::Sender<Option<Arc<Device>>>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "no agent is taken");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
+        if stream.peer_cred().is_ok_and(|who| who.uid() != 0) {
+            tracing::warn!("what hands over a device is not root: refused");
+            continue;
+        }
+        let agent = with_agent(stream, &device);
+        if let Err(error) = agent.await {
+            tracing::warn!(%error, "the agent hands over no device");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Until it is gone, or the device is.
+async fn with_agent(
+    mut stream: UnixStream,
+    device: &watch::Sender<Option<Arc<Device>>>,
+) -> io::Result<()> {
+    let held = device.borrow().is_some();
+    stream
+        .write_all(&[if held { HELD } else { WANTED }])
+        .await?;
+    if !held {
+        let given = tokio::time::timeout(PATIENCE, given(&stream)).await;
+        let given = given.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        // SAFETY: an owned descriptor stays open, and the same one, until it is dropped.
+        let given = unsafe { AsyncFd::register(given) }.map_err(io::Error::from)?;
+        device.send_replace(Some(Arc::new(Device(given))));
+        tracing::info!("the agent has handed over the device");
+    }
+    let mut lost = device.subscribe();
+    let mut word = [0];
+    tokio::select! {
+        _ = stream.read(&mut word) => {}
+        _ = lost.wait_for(Option::is_none) => {}
+    }
+    Ok(())
+}
+
+async fn given(stream: &UnixStream) -> io::Result<OwnedFd> {
+    let take = || {
+        let mut byte = [0];
+        let mut bytes = [IoSliceMut::new(&mut byte)];
+        let mut space = nix::cmsg_space!([RawFd; 1]);
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(stream.as_raw_fd(), &mut bytes, Some(&mut space), flags)?;
+        let found = message.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmRights(rights) => rights.first().copied(),
+            _ => None,
+        });
+        let fd = found.ok_or(io::ErrorKind::InvalidData)?;
+        // SAFETY: the kernel has just made this descriptor for this process, and nobody else has it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    stream.async_io(Interest::READABLE, take).await
+}
