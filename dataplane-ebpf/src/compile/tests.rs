@@ -5,7 +5,8 @@ mod views;
 
 use std::collections::BTreeSet;
 
-use causeway_abi::{RingRef, names};
+use causeway_abi::{RingRef, names, route_flags};
+use causeway_proto::model::Encryption;
 use proptest::prelude::*;
 
 use super::*;
@@ -137,14 +138,17 @@ proptest! {
         }
     }
 
-    /// Packets pass only between clusters that both allow plain ones.
+    /// Plain packets pass only between clusters that both allow them, encrypted ones by sessions alone, others not at all.
     #[test]
-    fn only_plain_peers_have_routes_and_sources(view in view(), facts in facts()) {
+    fn a_peer_is_reached_as_agreed_and_in_no_other_way(view in view(), facts in facts()) {
         let image = step(&view, &facts, &Held::default()).image;
         for peer in view.peers.values() {
             let number = peer.number.number();
-            let plain = peer.encryption == causeway_proto::model::Encryption::Plain;
-            prop_assert_eq!(image.routes.contains_key(&u32::from(number)), plain);
+            let plain = peer.encryption == Encryption::Plain;
+            let route = image.routes.get(&u32::from(number));
+            prop_assert_eq!(route.is_some(), peer.encryption.passes());
+            let session = route.map(|route| route.flags & route_flags::SESSION != 0);
+            prop_assert!(session.is_none_or(|session| session != plain));
             prop_assert_eq!(image.sources.values().any(|s| s.peer == number), plain);
         }
     }
@@ -281,7 +285,7 @@ fn a_nodes_processes_go_to_native_prefixes_as_to_the_pools() {
     };
     let pools = ways(&view);
     assert_eq!(pools.len(), view.vip_pool.len() + view.mapping_pool.len());
-    let mut peer = views::peer(5, true);
+    let mut peer = views::peer(5, Encryption::Plain);
     view.peers.insert("west".parse().unwrap(), peer.clone());
     assert_eq!(ways(&view), pools);
     peer.mappings[0].ours = "10.9.1.0/24".parse().unwrap();
@@ -296,7 +300,7 @@ fn a_nodes_processes_go_to_native_prefixes_as_to_the_pools() {
 fn a_silent_gateway_gets_no_packets_and_may_send() {
     let mut view = service_view(1, 251);
     let [heard, silent] = ["192.0.2.5", "192.0.2.6"].map(|a| a.parse().unwrap());
-    let mut peer = views::peer(5, true);
+    let mut peer = views::peer(5, Encryption::Plain);
     peer.gateways = vec![heard, silent];
     peer.silent_gateways = vec![silent];
     view.peers.insert("west".parse().unwrap(), peer);

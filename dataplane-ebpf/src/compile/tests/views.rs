@@ -145,7 +145,7 @@ fn headless(pods: BTreeSet<u8>) -> OwnExport {
     }
 }
 
-pub fn peer(n: u16, plain: bool) -> PeerView {
+pub fn peer(n: u16, encryption: Encryption) -> PeerView {
     PeerView {
         number: number(n),
         our_number_there: Some(number(9)),
@@ -154,11 +154,7 @@ pub fn peer(n: u16, plain: bool) -> PeerView {
         nodes: vec![address(&format!("192.0.3.{n}"))],
         silent_gateways: Vec::new(),
         acknowledged_nodes: BTreeSet::new(),
-        encryption: if plain {
-            Encryption::Plain
-        } else {
-            Encryption::Encrypted
-        },
+        encryption,
         liveness: Liveness::Live,
         heard: None,
     }
@@ -200,14 +196,15 @@ pub fn view() -> impl Strategy<Value = View> {
     let targets = btree_set(prop::sample::select(vec![0, 5, 6]), 0..3);
     let offered = (targets, prop::option::of(backends()), any::<bool>());
     let services = btree_map(0u32..5, offered, 0..5);
-    let plain = vec(any::<bool>(), 2);
-    (services, btree_set(0u8..6, 0..3), plain, 0u64..3).prop_map(
-        |(services, pods, plain, revision)| {
+    use Encryption::{Encrypted, Plain, Unavailable};
+    let agreed = vec(prop::sample::select(vec![Plain, Encrypted, Unavailable]), 2);
+    (services, btree_set(0u8..6, 0..3), agreed, 0u64..3).prop_map(
+        |(services, pods, agreed, revision)| {
             let mut view = empty();
             view.revision.number = revision;
-            for (n, plain) in PEERS.into_iter().zip(plain) {
+            for (n, agreed) in PEERS.into_iter().zip(agreed) {
                 view.peers
-                    .insert(format!("c{n}").parse().unwrap(), peer(n, plain));
+                    .insert(format!("c{n}").parse().unwrap(), peer(n, agreed));
             }
             for (n, (targets, backends, affinity)) in services {
                 let (name, vip) = service(n);
