@@ -181,7 +181,6 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     serve_peers(&mut tasks, &transport, &sessions, &joining);
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
-
     let device = carry(&mut tasks, &config.listen.device(), channels.ways).await?;
     let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
@@ -191,11 +190,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     };
     let (followed, tls) = (core.clone(), keys.tls.clone());
     tasks.spawn(follow::run(followed, tls, fixed, channels.reports));
-    let mut dns = Vec::new();
-    for address in &config.listen.dns {
-        let serving = causeway_dns::serve(core.views(), *address, *address).await;
-        dns.push(serving.with_context(|| format!("listen.dns {address}: cannot be had"))?);
-    }
+    let dns = serve_dns(&config, &core).await?;
     let metrics = show_metrics(&mut tasks, &config, &core, &dns).await?;
     let renewed = core.clone();
     tasks.spawn(async move { keys.renew(&renewed).await });
@@ -216,6 +211,19 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         _dns: dns,
         _sockets: [socket, device],
     })
+}
+
+/// On each address.
+async fn serve_dns(
+    config: &Config,
+    core: &Core,
+) -> Result<Vec<causeway_dns::Serving>, anyhow::Error> {
+    let mut dns = Vec::new();
+    for address in &config.listen.dns {
+        let serving = causeway_dns::serve(core.views(), *address, *address).await;
+        dns.push(serving.with_context(|| format!("listen.dns {address}: cannot be had"))?);
+    }
+    Ok(dns)
 }
 
 /// Packets between the device that the agent hands over and the sessions.

@@ -53,7 +53,7 @@ pub async fn take(listener: UnixListener, device: watch::Sender<Option<Arc<Devic
                 continue;
             }
         };
-        if stream.peer_cred().is_ok_and(|who| who.uid() != 0) {
+        if !stream.peer_cred().is_ok_and(|who| who.uid() == 0) {
             tracing::warn!("what hands over a device is not root: refused");
             continue;
         }

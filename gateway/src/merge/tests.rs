@@ -1,6 +1,6 @@
 use causeway_proto::model::{
-    Affinity, Allocations, CatalogDelta, Encryption, Export, Liveness, Locality, LossPolicy,
-    PeerNumber, ProblemKind, TrustState,
+    Affinity, Allocations, CatalogDelta, Export, Liveness, Locality, LossPolicy, PeerNumber,
+    ProblemKind, TrustState,
 };
 use expect_test::{Expect, expect};
 
@@ -392,45 +392,6 @@ fn silence_is_borne_as_the_export_says() {
     let view = world.view(at(40_000));
     assert!(view.imports.values().all(|i| i.stale));
     assert_eq!(view.imports[&service("shop/withdraw")].vip, before);
-}
-
-#[test]
-fn packets_pass_only_where_both_say_plain() {
-    let offer = [("shop/cart", export(&["http:80/TCP"], &[1]))];
-    let shown = |ours: bool, theirs: bool, takes: bool| {
-        let mut west = cluster("west", &offer);
-        west.plain = theirs;
-        let mut east = cluster("east", &[]);
-        east.plain = ours;
-        let mut world = World::new(&east, &[&west]);
-        world.catalog.peer_mut(&id("west")).unwrap().takes_packets = Some(takes);
-        let view = world.view(at(0));
-        let packets = view.conditions.iter().find(|c| c.kind == "PacketsAllowed");
-        (
-            view.peers[&id("west")].encryption,
-            packets.unwrap().reason.clone(),
-            targets(&view, "shop/cart")[0].contains("west"),
-            view.problems.len(),
-        )
-    };
-    let text = |s: &str| s.to_owned();
-    assert_eq!(
-        shown(true, true, false),
-        (Encryption::Plain, text("Plain"), true, 0)
-    );
-    // One word for it is enough, and no packet goes plain meanwhile.
-    let encrypted = (Encryption::Encrypted, text("Encrypted"), true, 0);
-    assert_eq!(shown(true, false, true), encrypted);
-    assert_eq!(shown(false, true, true), encrypted);
-    assert_eq!(shown(false, false, true), encrypted);
-    let none = (
-        Encryption::Unavailable,
-        text("EncryptionUnavailable"),
-        false,
-        0,
-    );
-    assert_eq!(shown(true, false, false), none);
-    assert_eq!(shown(false, false, false), none);
 }
 
 #[test]
