@@ -85,6 +85,8 @@ struct Agent {
     tunnel: Option<(u32, u16)>,
     /// The device to this node's gateway.
     session: Option<u32>,
+    /// Gives it to whichever gateway comes.
+    handing: Option<tokio::task::JoinHandle<()>>,
     own: Option<devices::Own>,
     /// Nothing before the first look: a step without ports would take them all away.
     seen: Option<Seen>,
@@ -127,7 +129,6 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let (tell_views, mut views) = watch::channel(None);
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports).context("the node's name")?;
-    tokio::spawn(handover::run(config.gateway_socket.clone()));
     let mut prober = Prober::default();
     let mut agent = Agent::new(start, kernel, host, image);
     let mut tick = tokio::time::interval(TICK);
@@ -208,6 +209,7 @@ impl Agent {
             services: BTreeMap::new(),
             tunnel: None,
             session: None,
+            handing: None,
             own: None,
             seen: None,
             hooked: BTreeMap::new(),

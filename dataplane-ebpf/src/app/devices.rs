@@ -1,8 +1,8 @@
 //! Shell: what the agent keeps in its namespace: the tunnel device, the node's own address, routes.
 
-use causeway_proto::model::{Address, Prefix, View};
+use causeway_proto::model::{Address, Encryption, PeerView, Prefix, View};
 
-use super::Agent;
+use super::{Agent, handover};
 use crate::compile::{self, OVERHEAD};
 use crate::kernel::Hook;
 use crate::ports::{OwnDevice, Seen};
@@ -45,7 +45,8 @@ impl Agent {
         {
             self.own = None;
         }
-        self.lacks_devices()
+        let view = self.view.as_ref();
+        self.lacks_devices() || view.is_some_and(|view| self.lacks_session(view))
     }
 
     /// Whether the View wants devices that are not there.
@@ -53,15 +54,17 @@ impl Agent {
         let node = &self.start.config.node;
         self.view.as_ref().is_some_and(|view| {
             let own = view.node_addresses.contains_key(node);
-            let session = self.session.is_none() && self.has_gateway(view);
-            self.tunnel.is_none() || session || own && self.own.is_none()
+            self.tunnel.is_none() || own && self.own.is_none()
         })
     }
 
-    /// Whether a gateway runs on this node.
-    fn has_gateway(&self, view: &View) -> bool {
+    /// Whether a gateway of this node is to have a device that is not there. Everything else goes on without.
+    fn lacks_session(&self, view: &View) -> bool {
         let node = &self.start.config.node;
-        view.gateways.values().any(|n| n == node)
+        let encrypted = |peer: &PeerView| peer.encryption == Encryption::Encrypted;
+        self.session.is_none()
+            && view.gateways.values().any(|n| n == node)
+            && view.peers.values().any(encrypted)
     }
 
     /// Brings devices and routes to where the View wants them.
@@ -79,10 +82,13 @@ impl Agent {
             }
             self.failures.remove("tunnel device");
         }
-        if self.session.is_none() && self.has_gateway(view) {
+        if self.lacks_session(view) {
             match self.host.session().await {
                 Ok(index) => {
                     self.session = Some(index);
+                    let socket = &self.start.config.gateway_socket;
+                    let hand = || tokio::spawn(handover::run(socket.clone()));
+                    self.handing.get_or_insert_with(hand);
                     self.failures.remove("device to the gateway");
                     self.hook();
                 }

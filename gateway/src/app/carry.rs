@@ -70,7 +70,7 @@ pub async fn run(
     mut ways: watch::Receiver<Arc<Ways>>,
 ) {
     let mut open: BTreeMap<(u16, usize), Way> = BTreeMap::new();
-    let mut frame = vec![0; FRAME];
+    let (mut frame, mut split) = (vec![0; FRAME], 0);
     loop {
         let wanted = ways.borrow_and_update().clone();
         adjust(&mut open, &wanted, &device);
@@ -87,7 +87,10 @@ pub async fn run(
         loop {
             tokio::select! {
                 read = now.read(&mut frame) => match read {
-                    Ok(length) => give(&open, &wanted, frame.get(..length).unwrap_or_default()),
+                    Ok(length) => {
+                        let frame = frame.get(..length).unwrap_or_default();
+                        give(&open, &wanted, frame, &mut split);
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the device is gone");
                         told.send_replace(None);
@@ -117,7 +120,7 @@ fn adjust(open: &mut BTreeMap<(u16, usize), Way>, wanted: &Ways, device: &Device
 }
 
 /// A frame of the programs to one of the peer's sessions, the same for all of a flow.
-fn give(open: &BTreeMap<(u16, usize), Way>, ways: &Ways, frame: &[u8]) {
+fn give(open: &BTreeMap<(u16, usize), Way>, ways: &Ways, frame: &[u8], split: &mut u16) {
     let packet = match Outgoing::read(frame) {
         Ok(packet) => packet,
         Err(error) => {
@@ -134,10 +137,7 @@ fn give(open: &BTreeMap<(u16, usize), Way>, ways: &Ways, frame: &[u8]) {
         return;
     };
     let mut datagrams = Vec::new();
-    // Two packets with one hash that are split at one moment are told apart by what makes them differ.
-    let number = packet.packet.get(4..6).unwrap_or_default();
-    let number = <[u8; 2]>::try_from(number).map_or(0, u16::from_be_bytes);
-    match cut(&packet, room, number, &mut datagrams) {
+    match cut(&packet, room, split, &mut datagrams) {
         Ok(()) => drop(way.queue.try_send(datagrams)),
         Err(error) => tracing::debug!(%error, "a packet is lost"),
     }

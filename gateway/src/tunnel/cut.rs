@@ -24,14 +24,14 @@ pub struct TooLarge {
     pub fits: usize,
 }
 
-/// Cuts it into datagrams of up to `room` bytes. `number` tells a split packet from others of the last moments.
+/// Cuts it into datagrams of up to `room` bytes. `split` counts the packets that were split: their halves are told by it.
 ///
 /// # Errors
 /// When it does not fit; nothing of it is given out then.
 pub fn cut(
     packet: &Outgoing<'_>,
     room: usize,
-    number: u16,
+    split: &mut u16,
     out: &mut Vec<Bytes>,
 ) -> Result<(), TooLarge> {
     let bytes = packet.packet;
@@ -53,9 +53,10 @@ pub fn cut(
     }
     let half = length.div_ceil(2);
     if packet.segment.is_none() && half + PART_HEADER <= room {
+        *split = split.wrapping_add(1);
         let (front, back) = bytes.split_at(half);
-        out.push(datagram(label, packet.unsummed, Part::Front(number), front));
-        out.push(datagram(label, packet.unsummed, Part::Back(number), back));
+        out.push(datagram(label, packet.unsummed, Part::Front(*split), front));
+        out.push(datagram(label, packet.unsummed, Part::Back(*split), back));
         return Ok(());
     }
     Err(TooLarge { length, fits })

@@ -10,8 +10,11 @@ use super::packet::{Ip, Segment, flags, settle};
 
 /// Flows that are merged at one time; what is beyond them passes as it is.
 const RUNS: usize = 16;
-/// Halves that wait for the other one: those of the last moments.
+/// Halves that wait for the other one.
 const HALVES: usize = 64;
+/// A half is given up when packets so much further on are split: their numbers come round, and one must not be taken for the
+/// other half of another's packet, whose sum nobody checks.
+const RECENT: u16 = 1024;
 /// The largest IPv4 packet.
 const LARGEST: usize = 65_535;
 
@@ -43,6 +46,15 @@ struct Half {
     unsummed: bool,
     part: Part,
     bytes: Vec<u8>,
+}
+
+impl Half {
+    fn is_near(&self, number: u16) -> bool {
+        let (Part::Front(own) | Part::Back(own)) = self.part else {
+            return false;
+        };
+        own.wrapping_sub(number).min(number.wrapping_sub(own)) < RECENT
+    }
 }
 
 /// Of one session.
@@ -77,11 +89,13 @@ impl Merger {
             part,
             bytes,
         } = *datagram;
-        let other = match part {
+        let (number, other) = match part {
             Part::Whole => return self.packet(label, unsummed, bytes),
-            Part::Front(number) => Part::Back(number),
-            Part::Back(number) => Part::Front(number),
+            Part::Front(number) => (number, Part::Back(number)),
+            Part::Back(number) => (number, Part::Front(number)),
         };
+        self.halves
+            .retain(|half| half.part != part && half.is_near(number));
         let fits =
             |half: &Half| half.part == other && half.label == label && half.unsummed == unsummed;
         let Some(at) = self.halves.iter().position(fits) else {
