@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::breaks::Breaks;
-use crate::compile::{Held, NodeFacts, compile, is_pod_side, same_maps};
+use crate::compile::{Gateway, Held, NodeFacts, compile, is_pod_side, same_maps};
 use crate::config::Config;
 use crate::diff::diff;
 use crate::execute::execute;
@@ -85,8 +85,10 @@ struct Agent {
     tunnel: Option<(u32, u16)>,
     /// The device to this node's gateway.
     session: Option<u32>,
-    /// Gives it to whichever gateway comes.
-    handing: Option<tokio::task::JoinHandle<()>>,
+    /// For who gives it to whichever gateway comes, until that has begun.
+    handing: Option<watch::Sender<Gateway>>,
+    /// What that gateway does.
+    gateway: watch::Receiver<Gateway>,
     own: Option<devices::Own>,
     /// Nothing before the first look: a step without ports would take them all away.
     seen: Option<Seen>,
@@ -131,6 +133,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     source::spawn(&start, tell_views, reports).context("the node's name")?;
     let mut prober = Prober::default();
     let mut agent = Agent::new(start, kernel, host, image);
+    let mut gateway = agent.gateway.clone();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -152,6 +155,8 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                 agent.hook();
                 agent.step().await;
             }
+            // Never without a sender: either it is here or it was handed on for good.
+            Ok(()) = gateway.changed() => agent.step().await,
             _ = tick.tick() => {
                 // What goes again before a look saw it come back is no news to those who look.
                 if agent.miss_devices().await || !agent.failures.is_empty() {
@@ -200,6 +205,8 @@ fn hint(config: &Config) -> String {
 
 impl Agent {
     fn new(start: Start, kernel: Kernel, host: Host, image: MapImage) -> Self {
+        // An agent that restarts takes nothing back before it knows more.
+        let (handing, gateway) = watch::channel(Gateway::Away);
         Self {
             held_back: start.config.pools.clone(),
             start,
@@ -209,7 +216,8 @@ impl Agent {
             services: BTreeMap::new(),
             tunnel: None,
             session: None,
-            handing: None,
+            handing: Some(handing),
+            gateway,
             own: None,
             seen: None,
             hooked: BTreeMap::new(),
@@ -298,6 +306,7 @@ impl Agent {
             outer: uplink.address,
             tunnel: self.tunnel.map_or(0, |(index, _)| index),
             session: self.session.unwrap_or(0),
+            gateway: self.gateway.borrow().clone(),
             mtu: self.mtu(),
             faults: self.start.breaks.faults,
             clamp: !self.start.breaks.mss,

@@ -41,6 +41,8 @@ pub struct NodeFacts {
     pub tunnel: u32,
     /// Index of the device to this node's gateway; 0: there is none.
     pub session: u32,
+    /// What the gateway at its other end does.
+    pub gateway: Gateway,
     /// Largest packet of the underlay in bytes, IP header included.
     pub mtu: u16,
     /// Pieces switched off on purpose, see [`causeway_abi::faults`].
@@ -53,6 +55,17 @@ pub struct NodeFacts {
     pub ports: BTreeMap<u32, PortFacts>,
     /// How the node's own processes are reached, once they have an address.
     pub host: Option<HostFacts>,
+}
+
+/// This node's gateway, as far as packets go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gateway {
+    /// There is none.
+    Absent,
+    /// It has just gone, and others do when they are upgraded: what has no other way waits in the device.
+    Away,
+    /// It carries packets to the peers of these numbers.
+    Carries(BTreeSet<u16>),
 }
 
 /// The port of the node's own processes.

@@ -8,6 +8,7 @@ mod dial;
 mod handle;
 mod health;
 mod own;
+mod reset;
 mod scrape;
 mod sessions;
 
@@ -37,6 +38,7 @@ use crate::follow;
 use crate::join::link::Joining;
 use crate::store::Store;
 use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
+use crate::tunnel::counts::Counts;
 
 use self::core::{Driver, Shown};
 use self::health::Health;
@@ -71,6 +73,9 @@ const LEAVING: Duration = Duration::from_millis(100);
 const HANDING_OVER: Duration = Duration::from_secs(5);
 /// How long the endpoints of a Service and every node's proxy may take to forget a pod that goes.
 const SERVING_ON: Duration = Duration::from_secs(5);
+
+/// How long agents and peers may take to send their packets by other gateways.
+const CARRYING_ON: Duration = Duration::from_secs(1);
 
 /// Where a gateway is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,16 +119,18 @@ impl Running {
         self.tasks.shutdown().await;
     }
 
-    /// Hands the leadership over, and serves on for those who have not heard yet that this gateway goes: Kubernetes takes a
-    /// moment to send questions elsewhere. Only where a controller appoints.
+    /// Says that this gateway goes, and serves on for those who have not heard yet: agents and peers send their packets by
+    /// other gateways then, another one leads, and Kubernetes takes a moment to send questions elsewhere.
     pub async fn drain(&self) {
+        self.core.tell(Input::Drain).await;
         if self.appointed {
             tokio::join!(self.hand_over(), tokio::time::sleep(SERVING_ON));
+        } else if self.core.view().gateways.len() > 1 {
+            tokio::time::sleep(CARRYING_ON).await;
         }
     }
 
     async fn hand_over(&self) {
-        self.core.tell(Input::Drain).await;
         let mut leadings = self.core.leadings();
         let over = leadings.wait_for(|now| !now.leads || now.controllers == 0);
         if tokio::time::timeout(HANDING_OVER, over).await.is_err() {
@@ -148,7 +155,8 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let clock = Clock::start();
     let health = Health::serve(&config.listen.socket).await?;
     private_dir(&config.state_dir)?;
-    let transport = Transport::bind(config.listen.session)
+    let reset = reset::secret(&config.state_dir)?;
+    let transport = Transport::bind(config.listen.session, &reset)
         .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
     let listener = TcpListener::bind(config.listen.local)
         .await
@@ -181,7 +189,8 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     serve_peers(&mut tasks, &transport, &sessions, &joining);
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
-    let device = carry(&mut tasks, &config.listen.device(), channels.ways).await?;
+    let path = config.listen.device();
+    let (device, carried) = carry(&mut tasks, &path, channels.ways, core.clone()).await?;
     let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
     let fixed = match &config.leadership {
@@ -191,7 +200,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let (followed, tls) = (core.clone(), keys.tls.clone());
     tasks.spawn(follow::run(followed, tls, fixed, channels.reports));
     let dns = serve_dns(&config, &core).await?;
-    let metrics = show_metrics(&mut tasks, &config, &core, &dns).await?;
+    let metrics = show_metrics(&mut tasks, &config, &core, (&dns, carried)).await?;
     let renewed = core.clone();
     tasks.spawn(async move { keys.renew(&renewed).await });
     health.serves(&core);
@@ -231,14 +240,29 @@ async fn carry(
     tasks: &mut JoinSet<()>,
     path: &Path,
     ways: watch::Receiver<Arc<carry::Ways>>,
-) -> Result<SocketFile, anyhow::Error> {
+    core: Core,
+) -> Result<(SocketFile, Arc<Counts>), anyhow::Error> {
     let (listener, file) = causeway_certs::serve::unix(path)
         .await
         .with_context(|| format!("listen.device {}: cannot be had", path.display()))?;
-    let (told, device) = watch::channel(None);
-    tasks.spawn(device::take(listener, told.clone()));
-    tasks.spawn(carry::run(device, told, ways));
-    Ok(file)
+    let (lost, device) = watch::channel(None);
+    let (carried, mut told) = watch::channel(BTreeSet::new());
+    let counts = Arc::new(Counts::default());
+    tasks.spawn(device::take(listener, lost.clone(), told.clone()));
+    tasks.spawn(carry::run(carry::Carry {
+        device,
+        lost,
+        ways,
+        carried,
+        counts: Arc::clone(&counts),
+    }));
+    tasks.spawn(async move {
+        while told.changed().await.is_ok() {
+            let peers = told.borrow_and_update().clone();
+            core.tell(Input::Carried(peers)).await;
+        }
+    });
+    Ok((file, counts))
 }
 
 /// Where it is configured.
@@ -246,7 +270,7 @@ async fn show_metrics(
     tasks: &mut JoinSet<()>,
     config: &Config,
     core: &Core,
-    dns: &[causeway_dns::Serving],
+    (dns, carried): (&[causeway_dns::Serving], Arc<Counts>),
 ) -> Result<Option<SocketAddr>, anyhow::Error> {
     let Some(address) = config.listen.metrics else {
         return Ok(None);
@@ -259,6 +283,7 @@ async fn show_metrics(
         core: core.clone(),
         gateway: config.name.clone(),
         dns: dns.iter().map(|s| Arc::clone(&s.counts)).collect(),
+        carried,
     };
     tasks.spawn(scrape::run(listener, page));
     Ok(Some(bound))
@@ -286,6 +311,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
     let (leading, leading_seen) = watch::channel(Arc::default());
     let (targets, targets_seen) = watch::channel(Arc::default());
     let (ways, ways_seen) = watch::channel(Arc::default());
+    let (carries, carries_seen) = watch::channel(Arc::default());
     let (reports, reports_seen) = mpsc::channel(REPORTS);
     let shown = Shown {
         view,
@@ -294,6 +320,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
         leading,
         targets,
         ways,
+        carries,
         reports,
     };
     let watched = Watched {
@@ -301,6 +328,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
         facts: facts_seen,
         trust: trust_seen,
         leading: leading_seen,
+        carries: carries_seen,
     };
     let channels = Channels {
         targets: targets_seen,

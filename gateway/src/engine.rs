@@ -2,6 +2,7 @@
 //! [`Gateway::settle`] once after each batch, and then does what [`Gateway::poll`] and [`Gateway::poll_frame`] give
 //! out. The same code runs under the simulation's clock. No runtime, sockets, disk, clock or RNG in here.
 
+mod carrying;
 mod command;
 mod follower;
 mod leader;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    Allocations, CatalogDelta, ClusterId, GatewayName, Node, NodeName, Problem, ProblemKind,
+    Allocations, CatalogDelta, ClusterId, GatewayName, NodeName, OwnGateway, Problem, ProblemKind,
     Publication, Report, Timestamp, TrustState, View, ViewRevision,
 };
 
@@ -58,8 +59,10 @@ pub struct Gateway {
     reports: BTreeMap<NodeName, (Report, u64)>,
     sessions: BTreeMap<SessionId, (Session, bool)>,
     followers: BTreeMap<GatewayName, Follower>,
-    /// Where own gateways run, as followers told the leader and it told them.
-    nodes: BTreeMap<GatewayName, NodeName>,
+    /// Other own gateways, as followers told the leader and it told them.
+    gateways: BTreeMap<GatewayName, OwnGateway>,
+    /// What this one carries.
+    carries: BTreeSet<ClusterId>,
     link: Link,
     office: Office,
     /// The controller's store.
@@ -118,7 +121,8 @@ impl Gateway {
             reports: BTreeMap::new(),
             sessions: BTreeMap::new(),
             followers: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            carries: BTreeSet::new(),
             link: Link::new(now),
             office,
             storing: None,
@@ -346,7 +350,7 @@ impl Gateway {
         problems.extend(self.refused.values().cloned());
         problems.extend(self.refused_leader());
         problems.extend(self.office_problems());
-        let gateways = self.gateway_nodes();
+        let gateways = self.gateways();
         let known = Known {
             facts: &facts,
             catalog: &self.catalog,
@@ -364,21 +368,6 @@ impl Gateway {
         next.revision.number = self.view.revision.number.saturating_add(1);
         self.view = Arc::new(next);
         self.commands.push_back(Command::View(self.view.clone()));
-    }
-
-    /// Own gateways and their nodes: as they or the leader told, else a gateway runs where its outer address is.
-    fn gateway_nodes(&self) -> BTreeMap<GatewayName, NodeName> {
-        let mut nodes = BTreeMap::new();
-        let publication = self.publication.iter();
-        let known: Vec<_> = publication.flat_map(|p| &p.exports.nodes).collect();
-        for (name, address) in self.own_gateways() {
-            let there = |(_, node): &&(&NodeName, &Node)| node.addresses.contains(&address.tunnel);
-            let node = known.iter().find(there).map(|(node, _)| (*node).clone());
-            let node = self.nodes.get(&name).cloned().or(node);
-            nodes.extend(node.map(|node| (name, node)));
-        }
-        nodes.insert(self.settings.gateway.clone(), self.settings.node.clone());
-        nodes
     }
 
     /// 32 bytes that were not given out before.

@@ -18,9 +18,11 @@ use crate::app::{Core, Input, Leading, PATIENCE, random_u64, wall_clock};
 
 /// Requests of a follower that wait for the network: acknowledgements and reports.
 const WAITING: usize = 64;
-/// The leader is lost when it says nothing for so long; it speaks each second.
+/// The leader is lost when it says nothing for so long; it speaks each tick.
 const SILENCE: Duration = Duration::from_secs(3);
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(250);
+/// Who says nothing for so long is given no packets meanwhile: three ticks.
+const QUIET: Duration = Duration::from_millis(800);
 /// How long the own disk may take; the leader waits for it as long as we follow.
 const KEEPING: Duration = Duration::from_secs(10);
 /// Between two attempts to reach the leader.
@@ -46,8 +48,16 @@ pub async fn serve(
     core.tell(Input::Follower(Box::new(hello), states)).await;
     let mut tick = tokio::time::interval(TICK);
     let mut last = None;
+    let quiet = tokio::time::sleep(QUIET);
+    tokio::pin!(quiet);
+    let mut heard = true;
     loop {
         let state = tokio::select! {
+            () = &mut quiet, if heard => {
+                heard = false;
+                core.tell(Input::FollowerQuiet(gateway.clone())).await;
+                continue;
+            }
             received = requests.next() => match received.map(|r| r.map(FollowRequest::try_from)) {
                 Some(Ok(Ok(FollowRequest::Ack(sequence)))) => {
                     core.tell(Input::FollowerAck(gateway.clone(), sequence)).await;
@@ -55,6 +65,12 @@ pub async fn serve(
                 }
                 Some(Ok(Ok(FollowRequest::Report(report)))) => {
                     core.tell(Input::Report(Box::new(report))).await;
+                    continue;
+                }
+                Some(Ok(Ok(FollowRequest::Carries(peers)))) => {
+                    heard = true;
+                    quiet.set(tokio::time::sleep(QUIET));
+                    core.tell(Input::FollowerCarries(gateway.clone(), peers)).await;
                     continue;
                 }
                 Some(Ok(Ok(FollowRequest::Hello(_)))) => continue,
@@ -176,13 +192,31 @@ async fn follow(
     requests.send(pb::FollowRequest::from(&first)).await?;
     let call = client.follow(ReceiverStream::new(outgoing));
     let mut states = tokio::time::timeout(SILENCE, call).await??.into_inner();
-    let silence = tokio::time::sleep(SILENCE);
-    tokio::pin!(silence);
+    let (silence, quiet) = (tokio::time::sleep(SILENCE), tokio::time::sleep(QUIET));
+    tokio::pin!(silence, quiet);
+    let mut heard = true;
+    let mut carries = core.carries();
+    let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
             () = &mut silence => anyhow::bail!("the leader is silent"),
+            () = &mut quiet, if heard => {
+                heard = false;
+                core.tell(Input::LeaderQuiet).await;
+            }
+            changed = async { tokio::select! {
+                changed = carries.changed() => changed,
+                _ = tick.tick() => Ok(()),
+            } } => {
+                changed?;
+                let peers = FollowRequest::Carries(carries.borrow_and_update().as_ref().clone());
+                // The next one says it all.
+                let _ = requests.try_send(pb::FollowRequest::from(&peers));
+            }
             next = states.next() => {
+                heard = true;
                 silence.set(tokio::time::sleep(SILENCE));
+                quiet.set(tokio::time::sleep(QUIET));
                 let Some(state) = next else {
                     anyhow::bail!("the leader closed the stream");
                 };

@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{
     Allocations, ClusterId, ClusterSet, Condition, ConditionStatus, Conflict, Exports, GatewayName,
-    NodeName, Prefix, Problem, Publication, ServiceName, SyncState, Timestamp, View, ViewRevision,
+    OwnGateway, Prefix, Problem, Publication, ServiceName, SyncState, Timestamp, View,
+    ViewRevision,
 };
 
 use crate::catalog::Catalog;
@@ -50,8 +51,8 @@ pub struct Known<'a> {
     pub publication: Option<&'a Publication>,
     /// What is in force.
     pub allocations: &'a Allocations,
-    /// Own gateways and their nodes.
-    pub gateways: &'a BTreeMap<GatewayName, NodeName>,
+    /// Own gateways.
+    pub gateways: &'a BTreeMap<GatewayName, OwnGateway>,
     /// Since when there has been no leader.
     pub frozen_since: Option<Timestamp>,
     /// What is wrong elsewhere in this gateway.
@@ -98,7 +99,11 @@ pub fn merge(known: &Known<'_>, now: Now) -> View {
         peers,
         nodes: exports.nodes.clone(),
         node_addresses: own::node_addresses(exports, known.allocations),
-        gateways: known.gateways.clone(),
+        gateways: known
+            .gateways
+            .iter()
+            .map(|(name, own)| (name.clone(), own.node.clone()))
+            .collect(),
         namespaces: exports.namespaces.keys().cloned().collect(),
         workloads: own::workloads(exports, known.allocations),
         identities: own::identities(known.allocations),

@@ -16,11 +16,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::tunnel::counts::Carried;
+
 /// As it is told to whoever asks.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is told beside the status.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Beside<'a> {
     /// This gateway leads.
     pub leads: bool,
@@ -28,6 +30,8 @@ pub struct Beside<'a> {
     pub controllers: usize,
     /// Answers to DNS questions by code.
     pub dns: &'a [(Answered, u64)],
+    /// What the sessions carried.
+    pub carried: &'a Carried,
 }
 
 /// All of it.
@@ -45,6 +49,7 @@ pub fn text(
     peers(&mut registry, status, view);
     troubles(&mut registry, status);
     dns(&mut registry, beside.dns);
+    carried(&mut registry, beside.carried);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -270,6 +275,29 @@ fn troubles(registry: &mut Registry, status: &GatewayStatus) {
         "dropped_packets",
         "Packets that this cluster's nodes dropped",
         drops,
+    );
+}
+
+/// What went by sessions, and what is lost there.
+fn carried(registry: &mut Registry, carried: &Carried) {
+    let datagrams = Family::<[(&'static str, &'static str); 1], Counter>::default();
+    for (direction, count) in [("sent", carried.sent), ("received", carried.received)] {
+        let labels = [("direction", direction)];
+        datagrams.get_or_create(&labels).inc_by(count);
+    }
+    registry.register(
+        "session_datagrams",
+        "Datagrams with packets to and from peers",
+        datagrams,
+    );
+    let lost = Family::<[(&'static str, &'static str); 1], Counter>::default();
+    for (reason, count) in &carried.lost {
+        lost.get_or_create(&[("reason", *reason)]).inc_by(*count);
+    }
+    registry.register(
+        "session_lost",
+        "Packets that this gateway lost between the programs and its sessions",
+        lost,
     );
 }
 

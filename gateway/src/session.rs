@@ -106,6 +106,8 @@ pub struct Session {
     /// Beats in a row that told of something else than what is held.
     behind: u32,
     their_instance: Option<u64>,
+    /// This side has said that it stops soon, and the other.
+    leaving: (bool, bool),
 }
 
 impl Session {
@@ -129,6 +131,7 @@ impl Session {
             asks: 0,
             behind: 0,
             their_instance: None,
+            leaving: (false, false),
         }
     }
 
@@ -148,6 +151,18 @@ impl Session {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.phase == Phase::Up
+    }
+
+    /// Whether the other side has said that it stops soon.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.1
+    }
+
+    /// Says that this side stops soon, with a beat that is due at once.
+    pub fn leave_soon(&mut self, now: Now) {
+        self.leaving.0 = true;
+        self.next_beat = now.mono_ms;
     }
 
     /// Whether it is over.
@@ -219,7 +234,10 @@ impl Session {
 
     fn handle_frame(&mut self, frame: Frame) {
         match frame {
-            Frame::Beat(beat) => self.handle_beat(beat.newest),
+            Frame::Beat(beat) => {
+                self.leaving.1 = beat.leaving;
+                self.handle_beat(beat.newest);
+            }
             Frame::Header(header) if self.incoming.is_none() => {
                 self.outputs.push_back(Output::ApplyHeader(header));
             }
@@ -357,6 +375,7 @@ impl Session {
                 self.send(Frame::Beat(Beat {
                     newest: newest.map(|h| h.digest),
                     time: now.wall,
+                    leaving: self.leaving.0,
                 }));
             }
             _ => {}

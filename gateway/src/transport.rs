@@ -8,10 +8,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use causeway_certs::dial::channel_over;
 use causeway_certs::tls::SERVER_NAME;
 use futures::FutureExt as _;
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::transport::{Channel, Endpoint};
@@ -23,7 +25,10 @@ pub use io::QuicStream;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Without a packet for so long a connection is over: below the lease, above a lost keep-alive.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// So often that silence tells within a second.
+const KEEP_ALIVE: Duration = Duration::from_millis(250);
+/// Round trip that is taken for likely before one was measured: a lost first packet is sent again after three of it.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Handshakes at one time; more are refused, so that strangers cannot take all memory.
 const HANDSHAKES: usize = 64;
 /// Bytes of datagrams that wait in either direction: some milliseconds at the rate of a fast link. What does not fit is
@@ -84,6 +89,7 @@ fn parameters() -> Arc<quinn::TransportConfig> {
     let mut config = quinn::TransportConfig::default();
     config
         .keep_alive_interval(Some(KEEP_ALIVE))
+        .initial_rtt(INITIAL_RTT)
         .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok())
         .max_concurrent_bidi_streams(STREAMS.into())
         .max_concurrent_uni_streams(0u32.into())
@@ -94,18 +100,24 @@ fn parameters() -> Arc<quinn::TransportConfig> {
 }
 
 impl Transport {
-    /// Opens the UDP socket. Connections are refused until [`Transport::serve_with`] was called.
+    /// Opens the UDP socket. Connections are refused until [`Transport::serve_with`] was called. `reset`: a secret by which
+    /// peers learn at once that a process with the same one before it is gone.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr) -> std::io::Result<Self> {
+    pub fn bind(address: SocketAddr, reset: &[u8; 32]) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
-        let endpoint = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
-            None,
-            socket,
-            Arc::new(quinn::TokioRuntime),
-        )?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, reset);
+        // Only ids that it made itself are answered by a reset, so they must be known again too.
+        let ids = hmac::sign(&key, b"connection ids");
+        let ids = ids
+            .as_ref()
+            .first_chunk()
+            .copied()
+            .map_or(0, u64::from_be_bytes);
+        let mut config = quinn::EndpointConfig::new(Arc::new(key));
+        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+        let endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))?;
         Ok(Self { endpoint })
     }
 
@@ -307,6 +319,12 @@ impl Link {
     #[must_use]
     pub fn received(&self) -> Option<Bytes> {
         self.connection.read_datagram().now_or_never()?.ok()
+    }
+
+    /// UDP packets that have come from the other end so far.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
     }
 
     /// Which connection of this process it is.

@@ -14,6 +14,7 @@ pub mod network;
 pub mod ping;
 pub mod process;
 pub mod question;
+pub mod rate;
 pub mod serve;
 pub mod topology;
 pub mod wait;

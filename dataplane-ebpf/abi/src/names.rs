@@ -51,12 +51,19 @@ pub const ACTIONS: &str = "actions";
 /// PERCPU_ARRAY of `ServiceCounters` by service index.
 pub const SERVICES: &str = "services";
 
-/// How the device to the gateway gets there: the agent dials the gateway's socket, and is told by one byte.
+/// How the device to the gateway gets there: the agent dials the gateway's socket, and is told by one byte whether the gateway
+/// has it. From then on the gateway says which peers it carries packets to: a count and their numbers, 16 bits each in network
+/// byte order; whenever that changes, and as a sign of life.
 pub mod handover {
     /// The gateway has no device: the agent sends one byte, and the device's descriptor with it (`SCM_RIGHTS`).
     pub const WANTED: u8 = b'?';
     /// The gateway has it.
     pub const HELD: u8 = b'!';
+    /// How often it says at least which peers it carries packets to, in milliseconds.
+    pub const ALIVE_MS: u64 = 200;
+    /// A gateway that has said nothing for so long takes no packets, in milliseconds: four signs of life, as one or two are
+    /// late on a busy machine.
+    pub const SILENT_MS: u64 = 800;
 }
 
 /// Programs: tcx ingress of pod-side ports, of the tunnel device, of the uplink, of the device to the gateway; tcx egress of

@@ -263,6 +263,8 @@ pub mod route_flags {
     pub const DIRECT_REPLY: u16 = 1;
     /// Packets to and from it go encrypted, by the sessions of our gateways; never by the tunnel.
     pub const SESSION: u16 = 1 << 1;
+    /// This node's gateway takes packets to it.
+    pub const HERE: u16 = 1 << 2;
 }
 
 /// Values of [`Source::kind`].

@@ -11,7 +11,7 @@ pub struct Vni {
     pub first: bool,
     /// Made by an answering entry: skips both stages, must hit a client's entry.
     pub reply: bool,
-    /// From one end node to the other: not to be passed on again.
+    /// From one end node to the other, or from one gateway to another of the same cluster: not to be passed on again.
     pub passed_on: bool,
     /// Not traffic: is the data path alive?
     pub probe: bool,

@@ -192,7 +192,7 @@ pub fn hop(config: &Config, peer: u16, hash: u32, reply: bool) -> Result<Hop, Dr
     let route = maps::route(&u32::from(peer)).ok_or(DropReason::NoRoute)?;
     let gateway = config.flags & config_flags::GATEWAY != 0;
     let encrypted = route.flags & route_flags::SESSION != 0;
-    if encrypted && gateway && config.session_ifindex != 0 {
+    if encrypted && route.flags & route_flags::HERE != 0 {
         return Ok(Hop {
             node: BY_SESSION,
             number: peer,

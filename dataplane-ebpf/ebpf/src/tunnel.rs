@@ -136,7 +136,7 @@ fn sender(config: &Config, header: &TunnelHeader, vni: Vni) -> Result<u16, DropR
         None => return Err(DropReason::UnlistedSource),
     };
     let fits = if source.kind == source_kind::OWN_NODE {
-        !vni.probe && (vni.from || !vni.passed_on)
+        !vni.probe
     } else {
         let may_ask = (vni.reply && !vni.probe) || source.kind == source_kind::PEER_GATEWAY;
         vni.number == source.peer && vni.from && !vni.passed_on && may_ask
@@ -334,16 +334,20 @@ fn of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next
         }
         let hash = Mac::hash(inbound.destination_mac);
         let hop = lookup::hop(config, vni.number, hash, vni.reply)?;
-        // Never on to yet another gateway: it may have no way either.
-        if !hop.straight && hop.node != BY_SESSION {
-            return Err(DropReason::NoRoute);
+        // This node's gateway has just gone, say: another one takes it, once; it may have no way either.
+        let passed_on = !hop.straight && hop.node != BY_SESSION;
+        if vni.passed_on && hop.node != BY_SESSION {
+            return Err(if passed_on {
+                DropReason::NoRoute
+            } else {
+                DropReason::BadTunnelHeader
+            });
         }
-        let outer = Outer::hashed(
-            hop.node,
-            hop.vni(vni.first, vni.reply),
-            inbound.identity,
-            hash,
-        );
+        let next = Vni {
+            passed_on,
+            ..hop.vni(vni.first, vni.reply)
+        };
+        let outer = Outer::hashed(hop.node, next, inbound.identity, hash);
         return forward(ctx, config, packet, &outer);
     }
     if vni.reply {

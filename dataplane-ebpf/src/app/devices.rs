@@ -87,8 +87,9 @@ impl Agent {
                 Ok(index) => {
                     self.session = Some(index);
                     let socket = &self.start.config.gateway_socket;
-                    let hand = || tokio::spawn(handover::run(socket.clone()));
-                    self.handing.get_or_insert_with(hand);
+                    if let Some(tell) = self.handing.take() {
+                        tokio::spawn(handover::run(socket.clone(), tell));
+                    }
                     self.failures.remove("device to the gateway");
                     self.hook();
                 }

@@ -1,26 +1,41 @@
 //! Shell: the device to the gateway is given to it, whenever one comes that has none: the gateway itself may make no
-//! devices. The connection stays open for as long as the gateway lives.
+//! devices. The connection stays open for as long as the gateway lives, and tells what it carries.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use causeway_abi::names::handover::WANTED;
+use causeway_abi::limits::PEERS;
+use causeway_abi::names::handover::{SILENT_MS, WANTED};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use crate::compile::Gateway;
 use crate::ports::open_session;
 
 /// Between looks whether a gateway is there.
-const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN: Duration = Duration::from_millis(50);
+/// Looks for a gateway, 2 s in all, after which nothing waits for it any more: a restart, and not an outage.
+const LOOKS: u32 = 40;
+/// A gateway that says nothing for so long is gone.
+const SILENCE: Duration = Duration::from_millis(SILENT_MS);
 
-/// For ever.
-pub(super) async fn run(socket: PathBuf) {
+/// What this end keeps of the device. While it is open, what is sent into it waits there for the next gateway.
+#[derive(Default)]
+struct Kept(Option<OwnedFd>);
+
+/// For ever. Tells what the gateway does.
+pub(super) async fn run(socket: PathBuf, tell: watch::Sender<Gateway>) {
+    let mut kept = Kept::default();
     let mut told = None;
+    let mut looks = 0;
     loop {
-        match serve(&socket).await {
+        match serve(&socket, &mut kept, &tell).await {
             Ok(()) => told = None,
             // No gateway here, or not yet.
             Err(error) if is_absent(&error) => {}
@@ -32,6 +47,19 @@ pub(super) async fn run(socket: PathBuf) {
                 told = Some(why);
             }
         }
+        let carried = matches!(*tell.borrow(), Gateway::Carries(_));
+        if carried {
+            tracing::info!("the gateway is gone");
+            looks = 0;
+            // The one that an agent before this had given it.
+            kept.0 = kept.0.take().or_else(|| open_session().ok());
+            tell.send_replace(Gateway::Away);
+        } else if looks >= LOOKS && *tell.borrow() == Gateway::Away {
+            // What has waited so long nobody waits for.
+            kept = Kept::default();
+            tell.send_replace(Gateway::Absent);
+        }
+        looks = looks.saturating_add(1);
         tokio::time::sleep(AGAIN).await;
     }
 }
@@ -42,20 +70,43 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Until the gateway is gone.
-async fn serve(socket: &Path) -> io::Result<()> {
+async fn serve(socket: &Path, kept: &mut Kept, tell: &watch::Sender<Gateway>) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket).await?;
     let mut word = [0];
     stream.read_exact(&mut word).await?;
     if word == [WANTED] {
-        give(&stream).await?;
+        give(&stream, kept).await?;
         tracing::info!("the gateway has its device");
     }
-    while stream.read(&mut word).await? > 0 {}
+    while let Ok(Ok(peers)) = timeout(SILENCE, carried(&mut stream)).await {
+        tell.send_if_modified(|gateway| {
+            let next = Gateway::Carries(peers);
+            let changed = *gateway != next;
+            *gateway = next;
+            changed
+        });
+    }
     Ok(())
 }
 
-async fn give(stream: &UnixStream) -> io::Result<()> {
-    let device = open_session()?;
+/// The gateway's next word.
+async fn carried(stream: &mut UnixStream) -> io::Result<BTreeSet<u16>> {
+    let count = stream.read_u16().await?;
+    if u32::from(count) > PEERS {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut peers = BTreeSet::new();
+    for _ in 0..count {
+        peers.insert(stream.read_u16().await?);
+    }
+    Ok(peers)
+}
+
+async fn give(stream: &UnixStream, kept: &mut Kept) -> io::Result<()> {
+    let device = match kept.0.take() {
+        Some(device) => device,
+        None => open_session()?,
+    };
     let rights = [device.as_raw_fd()];
     loop {
         stream.writable().await?;
@@ -72,7 +123,10 @@ async fn give(stream: &UnixStream) -> io::Result<()> {
         });
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            sent => return sent.map(drop),
+            sent => {
+                kept.0 = Some(device);
+                return sent.map(drop);
+            }
         }
     }
 }

@@ -5,10 +5,10 @@ use causeway_abi::{
     route_flags, source_kind,
 };
 use causeway_proto::model::{
-    Address, ClusterId, Encryption, Mapping, PeerNumber, PeerView, ProblemKind,
+    Address, ClusterId, Encryption, GatewayName, Mapping, PeerNumber, PeerView, ProblemKind,
 };
 
-use super::{Compiler, v4, v4_prefix};
+use super::{Compiler, Gateway, v4, v4_prefix};
 use crate::image::{Lpm, Table};
 
 impl Compiler<'_> {
@@ -104,10 +104,10 @@ impl Compiler<'_> {
         let Some(their_number) = peer.our_number_there else {
             return;
         };
-        // What this node's gateway cannot take, another one may.
-        let others = self.view.gateways.values();
-        let others = others.filter(|node| **node != self.facts.node);
-        let own: Vec<Address> = others.filter_map(|n| self.outer(n)).collect();
+        let own = self.other_gateways(peer);
+        if flags & route_flags::SESSION != 0 && self.gateway_takes(peer, own.is_empty()) {
+            flags |= route_flags::HERE;
+        }
         let heard = |gateway: &&Address| !peer.silent_gateways.contains(gateway);
         let heard = peer.gateways.iter().filter(heard).copied().collect();
         let (peer_gateways, peer_gateway_count) = gateways(heard);
@@ -126,6 +126,31 @@ impl Compiler<'_> {
         let entry = (u32::from(peer.number.number()), route);
         let routes = &mut self.image.routes;
         self.overflow.put(Table::Routes, routes, entry, id);
+    }
+}
+
+impl Compiler<'_> {
+    /// Gateways of other nodes that carry packets to it, as far as that is known.
+    fn other_gateways(&self, peer: &PeerView) -> Vec<Address> {
+        let all = &self.view.gateways;
+        let carries = |name: &GatewayName| {
+            peer.encryption == Encryption::Plain || peer.carried_by.contains(name)
+        };
+        let known = all.keys().any(carries);
+        let wanted = all.iter().filter(|(name, _)| !known || carries(name));
+        let others = wanted.filter(|(_, node)| **node != self.facts.node);
+        others.filter_map(|(_, node)| self.outer(node)).collect()
+    }
+
+    /// Whether this node's gateway is given packets to it. `alone`: no other takes them, so that they may as well wait here for
+    /// a session.
+    fn gateway_takes(&self, peer: &PeerView, alone: bool) -> bool {
+        self.facts.session != 0
+            && match &self.facts.gateway {
+                Gateway::Absent => false,
+                Gateway::Away => alone,
+                Gateway::Carries(peers) => alone || peers.contains(&peer.number.number()),
+            }
     }
 }
 

@@ -317,6 +317,49 @@ fn a_silent_gateway_gets_no_packets_and_may_send() {
     }
 }
 
+/// Two gateways of ours beside this node's, and a peer whose packets are encrypted.
+#[test]
+fn packets_go_to_gateways_that_carry_them() {
+    let mut view = service_view(1, 251);
+    for n in [2, 3] {
+        let mut node = view.nodes[&"n1".parse().unwrap()].clone();
+        node.addresses = vec![format!("192.0.1.{n}").parse().unwrap()];
+        view.nodes.insert(format!("n{n}").parse().unwrap(), node);
+        let (gateway, node) = (format!("g{n}"), format!("n{n}"));
+        let gateway = (gateway.parse().unwrap(), node.parse().unwrap());
+        view.gateways.extend([gateway]);
+    }
+    let check = |gateway: Gateway, carried_by: &[&str], others: &[u8], here: bool| {
+        let mut view = view.clone();
+        let mut peer = views::peer(5, Encryption::Encrypted);
+        peer.carried_by = carried_by.iter().map(|n| n.parse().unwrap()).collect();
+        view.peers.insert("west".parse().unwrap(), peer);
+        let mut facts = views::plain_facts();
+        facts.gateway = gateway.clone();
+        let route = step(&view, &facts, &Held::default()).image.routes[&5];
+        let count = usize::from(route.own_gateway_count);
+        let to: Vec<u8> = route.own_gateways[..count].iter().map(|a| a[15]).collect();
+        let flagged = route.flags & causeway_abi::route_flags::HERE != 0;
+        assert_eq!(
+            (to.as_slice(), flagged),
+            (others, here),
+            "{gateway:?}, {carried_by:?}"
+        );
+    };
+    let carries = |peers: &[u16]| Gateway::Carries(peers.iter().copied().collect());
+    check(carries(&[5]), &["g1", "g2", "g3"], &[2, 3], true);
+    check(carries(&[5, 6]), &["g1", "g3"], &[3], true);
+    check(carries(&[6]), &["g1", "g3"], &[3], false);
+    // None is known to: any may have a way.
+    check(carries(&[]), &[], &[2, 3], false);
+    check(Gateway::Away, &["g2"], &[2], false);
+    check(Gateway::Absent, &["g2"], &[2], false);
+    // Where only this one has been one, packets wait for it while it restarts, and no longer.
+    check(carries(&[6]), &["g1"], &[], true);
+    check(Gateway::Away, &["g1"], &[], true);
+    check(Gateway::Absent, &["g1"], &[], false);
+}
+
 #[test]
 fn a_veth_is_a_port_by_what_is_behind_it() {
     let view = service_view(1, 251);

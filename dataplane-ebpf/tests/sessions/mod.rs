@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use causeway_abi::names::handover::{HELD, WANTED};
+use causeway_abi::names::handover::{ALIVE_MS, HELD, WANTED};
 use causeway_abi::{Mac, Vni};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
@@ -23,8 +23,39 @@ const SOURCE: usize = 16;
 /// The gateway of one node.
 struct Gateway {
     listener: UnixListener,
-    agent: UnixStream,
     device: OwnedFd,
+    alive: Alive,
+}
+
+/// Says what it carries until it is dropped.
+struct Alive {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Alive {
+    fn carrying(peer: u16, mut agent: UnixStream) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let word = [1u16.to_be_bytes(), peer.to_be_bytes()].concat();
+            while !stopped.load(Ordering::Relaxed) && agent.write_all(&word).is_ok() {
+                std::thread::sleep(Duration::from_millis(ALIVE_MS));
+            }
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(ended.is_some_and(|ended| ended.is_ok()) || std::thread::panicking());
+    }
 }
 
 fn accept(listener: &UnixListener, word: u8) -> UnixStream {
@@ -53,13 +84,13 @@ fn taken(agent: &UnixStream) -> OwnedFd {
 }
 
 impl Gateway {
-    fn start(listener: UnixListener) -> Self {
+    fn start(listener: UnixListener, peer: u16) -> Self {
         let agent = accept(&listener, WANTED);
         let device = taken(&agent);
         Self {
             listener,
-            agent,
             device,
+            alive: Alive::carrying(peer, agent),
         }
     }
 }
@@ -177,7 +208,7 @@ fn packets_go_by_gateways() {
         lab.agent(node, &object, &view);
     }
     lab.programmed(&["e1", "w1", "w2"]);
-    let (east, west) = (Gateway::start(east), Gateway::start(west));
+    let (east, west) = (Gateway::start(east, 5), Gateway::start(west, 9));
     let sessions = Sessions::between(&east, &west);
 
     let mut names = BTreeSet::new();
@@ -230,24 +261,26 @@ fn restarts(lab: &mut Lab, object: &str, east: Gateway, west: Gateway, sessions:
     lives(lab, "without an agent");
     lab.start_agent("e1", object);
     let mut again = accept(&east.listener, HELD);
-    lives(lab, "with a new agent");
     again
         .set_read_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     let said = again.read(&mut [0]);
     assert!(said.is_err(), "it has nothing to say: {said:?}");
+    let again = Alive::carrying(5, again);
+    lives(lab, "with a new agent");
 
     drop(sessions);
     let Gateway {
         listener,
-        agent,
         device,
+        alive,
     } = west;
-    drop((agent, device));
-    let west = Gateway::start(listener);
+    drop((alive, device));
+    // What comes meanwhile waits for the next one.
+    let west = Gateway::start(listener, 9);
     let sessions = Sessions::between(&east, &west);
     lives(lab, "with a new gateway");
     drop(next);
     client.join().unwrap();
-    drop(sessions);
+    drop((sessions, again));
 }

@@ -109,6 +109,7 @@ fn peer(n: u16, there: u16, ours: (&str, &str), gateways: &[&str], own: &[&str])
         gateways: gateways.iter().map(|a| address(a)).collect(),
         nodes: gateways.iter().map(|a| address(a)).collect(),
         silent_gateways: Vec::new(),
+        carried_by: BTreeSet::new(),
         acknowledged_nodes: own,
         encryption: Encryption::Plain,
         liveness: Liveness::Live,

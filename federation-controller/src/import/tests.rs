@@ -150,6 +150,7 @@ fn peer(encryption: Encryption) -> PeerView {
         gateways: Vec::new(),
         nodes: Vec::new(),
         silent_gateways: Vec::new(),
+        carried_by: BTreeSet::new(),
         acknowledged_nodes: BTreeSet::new(),
         encryption,
         liveness: Liveness::Live,

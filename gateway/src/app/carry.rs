@@ -1,7 +1,7 @@
 //! Shell: packets between the device to the programs and the sessions with peers. Frames are read by one task; each
 //! session has one that sends and one that receives, so that a slow peer holds up nobody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 
 use super::device::Device;
 use crate::transport::Link;
+use crate::tunnel::choice::{Rank, choose};
+use crate::tunnel::counts::{Counts, Lost};
 use crate::tunnel::cut::cut;
 use crate::tunnel::datagram::Datagram;
-use crate::tunnel::frame::Outgoing;
+use crate::tunnel::frame::{Bad, Outgoing};
 use crate::tunnel::merge::Merger;
 
 /// Bytes of the largest frame: virtio's header, MAC bytes, an IPv4 packet.
@@ -24,19 +26,45 @@ const WAITING: usize = 64;
 const BATCH: usize = 256;
 /// After a device that failed.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Between looks at what is heard.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks in a row at which nothing new was heard of a session, after which its packets go by another: three of its signs
+/// of life.
+const QUIET: u32 = 8;
+/// Looks that a frame waits for a session with its peer: a gateway restarts within that.
+const HELD_LOOKS: u32 = 10;
+/// Frames that wait so, of all peers together, each up to 64 KiB.
+const HELD: usize = 256;
 
-/// The sessions that packets go by, by their peer's number here.
+/// A session that packets go by.
+#[derive(Debug, Clone)]
+pub struct WayTo {
+    /// Its connection.
+    pub link: Link,
+    /// The other end has said that it stops soon.
+    pub leaving: bool,
+}
+
+/// The sessions that packets go by.
 #[derive(Debug, Clone, Default)]
-pub struct Ways(pub BTreeMap<u16, Vec<Link>>);
+pub struct Ways {
+    /// By their peer's number here; all peers whose packets go so.
+    pub peers: BTreeMap<u16, Vec<WayTo>>,
+    /// This gateway stops soon: others should be given the packets.
+    pub leaving: bool,
+}
 
 impl PartialEq for Ways {
     fn eq(&self, other: &Self) -> bool {
-        let numbers = |ways: &Self| -> Vec<(u16, Vec<usize>)> {
-            let each = ways.0.iter();
-            each.map(|(peer, links)| (*peer, links.iter().map(Link::number).collect()))
-                .collect()
+        let numbers = |ways: &Self| -> Vec<(u16, Vec<(usize, bool)>)> {
+            let each = ways.peers.iter();
+            each.map(|(peer, ways)| {
+                let ways = ways.iter().map(|way| (way.link.number(), way.leaving));
+                (*peer, ways.collect())
+            })
+            .collect()
         };
-        numbers(self) == numbers(other)
+        self.leaving == other.leaving && numbers(self) == numbers(other)
     }
 }
 
@@ -45,101 +73,242 @@ type Devices = watch::Receiver<Option<Arc<Device>>>;
 /// One session's tasks, which end with this.
 struct Way {
     link: Link,
+    leaving: bool,
+    /// What its connection had received at the last look, and looks in a row without more.
+    heard: u64,
+    quiet: u32,
     queue: mpsc::Sender<Vec<Bytes>>,
     _tasks: JoinSet<()>,
 }
 
 impl Way {
-    fn open(peer: u16, link: &Link, device: &Devices) -> Self {
+    fn open(peer: u16, to: &WayTo, device: &Devices, counts: &Arc<Counts>) -> Self {
         let (queue, queued) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
-        tasks.spawn(send(link.clone(), queued));
-        tasks.spawn(receive(peer, link.clone(), device.clone()));
+        tasks.spawn(send(to.link.clone(), queued));
+        let (link, device) = (to.link.clone(), device.clone());
+        tasks.spawn(receive(peer, link, device, Arc::clone(counts)));
         Self {
-            link: link.clone(),
+            link: to.link.clone(),
+            leaving: to.leaving,
+            heard: 0,
+            quiet: 0,
             queue,
             _tasks: tasks,
         }
     }
+
+    fn look(&mut self) {
+        let heard = self.link.heard();
+        self.quiet = if heard == self.heard {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        self.heard = heard;
+    }
+
+    fn rank(&self) -> Rank {
+        match (self.quiet >= QUIET, self.leaving) {
+            (true, _) => Rank::Silent,
+            (false, true) => Rank::Leaving,
+            (false, false) => Rank::Heard,
+        }
+    }
 }
 
-/// For ever. A device that fails is told to be none.
-pub async fn run(
-    mut device: Devices,
-    told: watch::Sender<Option<Arc<Device>>>,
-    mut ways: watch::Receiver<Arc<Ways>>,
-) {
-    let mut open: BTreeMap<(u16, usize), Way> = BTreeMap::new();
-    let (mut frame, mut split) = (vec![0; FRAME], 0);
+/// What carries needs from outside and gives there.
+pub struct Carry {
+    /// The device, once an agent has handed it over.
+    pub device: Devices,
+    /// A device that fails is told to be none.
+    pub lost: watch::Sender<Option<Arc<Device>>>,
+    /// Sessions.
+    pub ways: watch::Receiver<Arc<Ways>>,
+    /// Numbers of the peers that packets are carried to.
+    pub carried: watch::Sender<BTreeSet<u16>>,
+    /// What goes and what is lost.
+    pub counts: Arc<Counts>,
+}
+
+/// For ever.
+pub async fn run(mut carry: Carry) {
+    let mut carrier = Carrier {
+        open: BTreeMap::new(),
+        peers: BTreeSet::new(),
+        held: VecDeque::new(),
+        split: 0,
+        counts: Arc::clone(&carry.counts),
+    };
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut frame = vec![0; FRAME];
     loop {
-        let wanted = ways.borrow_and_update().clone();
-        adjust(&mut open, &wanted, &device);
-        let Some(now) = device.borrow_and_update().clone() else {
-            let changed = tokio::select! {
-                changed = device.changed() => changed,
-                changed = ways.changed() => changed,
-            };
-            if changed.is_err() {
-                return;
-            }
-            continue;
+        let wanted = carry.ways.borrow_and_update().clone();
+        let device = carry.device.borrow_and_update().clone();
+        carrier.adjust(&wanted, &carry.device);
+        carrier.give_held();
+        let carried = match &device {
+            Some(_) if !wanted.leaving => carrier.carried(),
+            _ => BTreeSet::new(),
         };
+        carry.carried.send_if_modified(|told| {
+            let news = *told != carried;
+            *told = carried;
+            news
+        });
+        // Frames are read until something else is to be done.
         loop {
             tokio::select! {
-                read = now.read(&mut frame) => match read {
-                    Ok(length) => {
-                        let frame = frame.get(..length).unwrap_or_default();
-                        give(&open, &wanted, frame, &mut split);
-                    }
+                read = next(device.as_deref(), &mut frame) => match read {
+                    Ok(length) => carrier.take(frame.get(..length).unwrap_or_default()),
                     Err(error) => {
                         tracing::warn!(%error, "the device is gone");
-                        told.send_replace(None);
+                        carry.lost.send_replace(None);
                         tokio::time::sleep(AGAIN).await;
                         break;
                     }
                 },
-                changed = ways.changed() => match changed {
+                changed = carry.ways.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => return,
                 },
+                changed = carry.device.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                _ = look.tick() => {
+                    carrier.look();
+                    break;
+                }
             }
         }
     }
 }
 
-fn adjust(open: &mut BTreeMap<(u16, usize), Way>, wanted: &Ways, device: &Devices) {
-    let each = wanted.0.iter();
-    let wanted: BTreeMap<(u16, usize), &Link> = each
-        .flat_map(|(peer, links)| links.iter().map(|link| ((*peer, link.number()), link)))
-        .collect();
-    open.retain(|key, _| wanted.contains_key(key));
-    for (key, link) in wanted {
-        open.entry(key)
-            .or_insert_with(|| Way::open(key.0, link, device));
+/// The next frame; never, without a device.
+async fn next(device: Option<&Device>, frame: &mut [u8]) -> std::io::Result<usize> {
+    match device {
+        Some(device) => device.read(frame).await,
+        None => std::future::pending().await,
     }
 }
 
-/// A frame of the programs to one of the peer's sessions, the same for all of a flow.
-fn give(open: &BTreeMap<(u16, usize), Way>, ways: &Ways, frame: &[u8], split: &mut u16) {
-    let packet = match Outgoing::read(frame) {
-        Ok(packet) => packet,
-        Err(error) => {
-            tracing::debug!(%error, "a frame is lost");
+/// A frame that waits for a session with its peer.
+struct Waiting {
+    peer: u16,
+    frame: Vec<u8>,
+    looks: u32,
+}
+
+struct Carrier {
+    open: BTreeMap<(u16, usize), Way>,
+    /// Whose packets go by sessions.
+    peers: BTreeSet<u16>,
+    held: VecDeque<Waiting>,
+    /// Packets that were split: their halves are told by it.
+    split: u16,
+    counts: Arc<Counts>,
+}
+
+impl Carrier {
+    fn adjust(&mut self, wanted: &Ways, device: &Devices) {
+        self.peers = wanted.peers.keys().copied().collect();
+        let each = wanted.peers.iter();
+        let wanted: BTreeMap<(u16, usize), &WayTo> = each
+            .flat_map(|(peer, ways)| ways.iter().map(|to| ((*peer, to.link.number()), to)))
+            .collect();
+        self.open.retain(|key, _| wanted.contains_key(key));
+        for (key, to) in wanted {
+            let new = || Way::open(key.0, to, device, &self.counts);
+            self.open.entry(key).or_insert_with(new).leaving = to.leaving;
+        }
+    }
+
+    /// Peers with a session that is heard.
+    fn carried(&self) -> BTreeSet<u16> {
+        let heard = self
+            .open
+            .iter()
+            .filter(|(_, way)| way.rank() != Rank::Silent);
+        heard.map(|((peer, _), _)| *peer).collect()
+    }
+
+    fn look(&mut self) {
+        self.open.values_mut().for_each(Way::look);
+        for waiting in &mut self.held {
+            waiting.looks = waiting.looks.saturating_add(1);
+        }
+        while self.held.front().is_some_and(|w| w.looks > HELD_LOOKS) {
+            self.held.pop_front();
+            self.counts.lost(Lost::NoSession);
+        }
+    }
+
+    /// What has waited for a session that is there now.
+    fn give_held(&mut self) {
+        if self.held.is_empty() {
             return;
         }
-    };
-    let links = ways.0.get(&packet.peer).map_or(&[][..], Vec::as_slice);
-    let hash = packet.label.hash as usize;
-    let link = hash.checked_rem(links.len()).and_then(|at| links.get(at));
-    let way = link.and_then(|link| open.get(&(packet.peer, link.number())));
-    let Some((way, room)) = way.and_then(|way| Some((way, way.link.room()?))) else {
-        tracing::debug!(peer = packet.peer, "no session takes packets");
-        return;
-    };
-    let mut datagrams = Vec::new();
-    match cut(&packet, room, split, &mut datagrams) {
-        Ok(()) => drop(way.queue.try_send(datagrams)),
-        Err(error) => tracing::debug!(%error, "a packet is lost"),
+        for waiting in std::mem::take(&mut self.held) {
+            if self.way(waiting.peer, 0).is_some() {
+                self.take(&waiting.frame);
+            } else {
+                self.held.push_back(waiting);
+            }
+        }
+    }
+
+    /// Of those with this peer, the one for a flow of this hash.
+    fn way(&self, peer: u16, hash: u32) -> Option<&Way> {
+        let all = self.open.range((peer, 0)..=(peer, usize::MAX));
+        choose(hash, all.map(|((_, n), way)| (*n, way.rank(), way)))
+    }
+
+    /// A frame of the programs goes to one of the peer's sessions, the same for all of a flow.
+    fn take(&mut self, frame: &[u8]) {
+        let packet = match Outgoing::read(frame) {
+            Ok(packet) => packet,
+            // The host itself looks for IPv6 routers on any device.
+            Err(Bad::Foreign) => return,
+            Err(error) => {
+                tracing::debug!(%error, "a frame is lost");
+                return self.counts.lost(Lost::BadFrame);
+            }
+        };
+        let mut split = self.split;
+        let Some(way) = self.way(packet.peer, packet.label.hash) else {
+            return self.hold(packet.peer, frame);
+        };
+        let mut datagrams = Vec::new();
+        let room = way.link.room().unwrap_or_default();
+        match cut(&packet, room, &mut split, &mut datagrams) {
+            Ok(()) => {
+                let count = datagrams.len();
+                match way.queue.try_send(datagrams) {
+                    Ok(()) => self.counts.sent(count),
+                    Err(_) => self.counts.lost(Lost::QueueFull),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a packet is lost");
+                self.counts.lost(Lost::TooLarge);
+            }
+        }
+        self.split = split;
+    }
+
+    /// One of its gateways may be back in a moment.
+    fn hold(&mut self, peer: u16, frame: &[u8]) {
+        if self.held.len() >= HELD || !self.peers.contains(&peer) {
+            tracing::debug!(peer, "no session takes packets");
+            return self.counts.lost(Lost::NoSession);
+        }
+        self.held.push_back(Waiting {
+            peer,
+            frame: frame.to_vec(),
+            looks: 0,
+        });
     }
 }
 
@@ -154,7 +323,7 @@ async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>) {
 }
 
 /// What the peer sends, in batches of what has come at one time.
-async fn receive(peer: u16, link: Link, device: Devices) {
+async fn receive(peer: u16, link: Link, device: Devices, counts: Arc<Counts>) {
     let mut merger = Merger::new(peer);
     while let Some(first) = link.receive().await {
         let mut next = Some(first);
@@ -163,15 +332,20 @@ async fn receive(peer: u16, link: Link, device: Devices) {
             let taken = Datagram::decode(&bytes).map(|datagram| merger.take(&datagram));
             if taken.is_none_or(|taken| taken.is_err()) {
                 tracing::debug!(peer, "a malformed datagram");
+                counts.lost(Lost::BadDatagram);
             }
             count += 1;
             next = (count < BATCH).then(|| link.received()).flatten();
         }
+        counts.received(count);
         let now = device.borrow().clone();
         for frame in merger.finish() {
-            let Some(device) = &now else { break };
-            if let Err(error) = device.write(&frame).await {
-                tracing::debug!(%error, "a frame is lost");
+            let written = match &now {
+                Some(device) => device.write(&frame).await.is_ok(),
+                None => false,
+            };
+            if !written {
+                counts.lost(Lost::NoDevice);
             }
         }
     }

@@ -59,6 +59,8 @@ pub struct Shown {
     pub targets: watch::Sender<Arc<BTreeSet<Target>>>,
     /// What packets to peers go by.
     pub ways: watch::Sender<Arc<Ways>>,
+    /// Peers that packets are carried to here.
+    pub carries: watch::Sender<Arc<BTreeSet<ClusterId>>>,
     /// Reports that go on to the leader.
     pub reports: mpsc::Sender<Report>,
 }
@@ -271,6 +273,14 @@ impl Driver {
                 self.gateway.follower_up(*hello, now);
             }
             Input::FollowerAck(name, sequence) => self.gateway.follower_ack(&name, sequence),
+            Input::FollowerCarries(name, peers) => self.gateway.follower_carries(&name, peers),
+            Input::FollowerQuiet(name) => self.gateway.gateway_quiet(&name),
+            Input::LeaderQuiet => {
+                if let Some(leader) = self.gateway.leader().cloned() {
+                    self.gateway.gateway_quiet(&leader);
+                }
+            }
+            Input::Carried(numbers) => self.gateway.carries_to(&numbers),
             Input::FollowerGone(name, instance) => {
                 self.gateway.follower_down(&name, instance, now);
                 let same = |f: &Following| f.instance == instance;

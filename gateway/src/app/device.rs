@@ -1,19 +1,23 @@
 //! Shell: the device to the programs, as the agent of this node hands it over: this process may make no devices.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_abi::names::handover::{HELD, WANTED};
+use causeway_abi::names::handover::{ALIVE_MS, HELD, WANTED};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 /// How long an agent may take to hand over what it was asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between signs of life to the agent.
+const ALIVE: Duration = Duration::from_millis(ALIVE_MS);
 /// After a socket that failed.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -43,7 +47,11 @@ impl Device {
 
 /// Takes the device from whichever agent comes, for ever. Nobody else's word is taken: the socket's directory is this
 /// process's own, and who is at the other end must be root.
-pub async fn take(listener: UnixListener, device: watch::Sender<Option<Arc<Device>>>) {
+pub async fn take(
+    listener: UnixListener,
+    device: watch::Sender<Option<Arc<Device>>>,
+    mut carried: watch::Receiver<BTreeSet<u16>>,
+) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -57,7 +65,7 @@ pub async fn take(listener: UnixListener, device: watch::Sender<Option<Arc<Devic
             tracing::warn!("what hands over a device is not root: refused");
             continue;
         }
-        let agent = with_agent(stream, &device);
+        let agent = with_agent(stream, &device, &mut carried);
         if let Err(error) = agent.await {
             tracing::warn!(%error, "the agent hands over no device");
             tokio::time::sleep(AGAIN).await;
@@ -69,6 +77,7 @@ pub async fn take(listener: UnixListener, device: watch::Sender<Option<Arc<Devic
 async fn with_agent(
     mut stream: UnixStream,
     device: &watch::Sender<Option<Arc<Device>>>,
+    carried: &mut watch::Receiver<BTreeSet<u16>>,
 ) -> io::Result<()> {
     let held = device.borrow().is_some();
     stream
@@ -82,13 +91,31 @@ async fn with_agent(
         device.send_replace(Some(Arc::new(Device(given))));
         tracing::info!("the agent has handed over the device");
     }
+    let (mut gone, mut to) = stream.into_split();
     let mut lost = device.subscribe();
     let mut word = [0];
     tokio::select! {
-        _ = stream.read(&mut word) => {}
-        _ = lost.wait_for(Option::is_none) => {}
+        _ = gone.read(&mut word) => Ok(()),
+        _ = lost.wait_for(Option::is_none) => Ok(()),
+        failed = tell(&mut to, carried) => failed,
     }
-    Ok(())
+}
+
+/// Which peers packets are carried to: whenever that changes, and as a sign of life.
+async fn tell(
+    to: &mut OwnedWriteHalf,
+    carried: &mut watch::Receiver<BTreeSet<u16>>,
+) -> io::Result<()> {
+    loop {
+        let word: Vec<u8> = {
+            let peers = carried.borrow_and_update();
+            let count = u16::try_from(peers.len()).unwrap_or(u16::MAX);
+            let words = std::iter::once(count).chain(peers.iter().copied());
+            words.flat_map(u16::to_be_bytes).collect()
+        };
+        to.write_all(&word).await?;
+        let _ = tokio::time::timeout(ALIVE, carried.changed()).await;
+    }
 }
 
 async fn given(stream: &UnixStream) -> io::Result<OwnedFd> {

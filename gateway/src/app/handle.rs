@@ -1,5 +1,6 @@
 //! Shell: the one way to the core task: what it can be told, and what it shows to everybody.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use causeway_certs::dial::Holding;
@@ -80,12 +81,18 @@ pub enum Input {
     Follower(Box<FollowHello>, mpsc::Sender<FollowState>),
     /// A follower has the state of this sequence number on its disk.
     FollowerAck(GatewayName, u64),
+    /// Peers that a follower carries packets to.
+    FollowerCarries(GatewayName, BTreeSet<ClusterId>),
+    /// A follower says nothing.
+    FollowerQuiet(GatewayName),
     /// A follower's connection is gone, of the process of that instance.
     FollowerGone(GatewayName, u64),
     /// From the leader; answered when it is on disk and in force.
     Followed(Box<FollowState>, oneshot::Sender<bool>),
     /// What this gateway says first when it follows.
     Hello(oneshot::Sender<FollowHello>),
+    /// The leader says nothing.
+    LeaderQuiet,
     /// The leader is gone.
     LeaderLost,
     /// A controller came, by a stream of this number; what it is told goes into the sender.
@@ -98,7 +105,9 @@ pub enum Input {
     ControllerGone(u64),
     /// What this gateway holds and a leader must not lose.
     Holding(oneshot::Sender<Holding>),
-    /// This gateway will stop soon; another should lead.
+    /// Numbers of the peers that packets are carried to here.
+    Carried(BTreeSet<u16>),
+    /// This gateway will stop soon; another should lead, and others carry.
     Drain,
     /// Answered by a core that is well.
     Alive(oneshot::Sender<()>),
@@ -170,6 +179,8 @@ pub struct Watched {
     pub trust: watch::Receiver<Arc<TrustState>>,
     /// Who leads.
     pub leading: watch::Receiver<Arc<Leading>>,
+    /// Peers that packets are carried to here.
+    pub carries: watch::Receiver<Arc<BTreeSet<ClusterId>>>,
 }
 
 impl Core {
@@ -213,6 +224,12 @@ impl Core {
     #[must_use]
     pub fn leading(&self) -> Arc<Leading> {
         self.watched.leading.borrow().clone()
+    }
+
+    /// Peers that packets are carried to here, and when that changes.
+    #[must_use]
+    pub fn carries(&self) -> watch::Receiver<Arc<BTreeSet<ClusterId>>> {
+        self.watched.carries.clone()
     }
 
     /// Who leads, and when it changes.

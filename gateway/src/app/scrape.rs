@@ -38,6 +38,8 @@ pub struct Page {
     pub gateway: GatewayName,
     /// Of each DNS address.
     pub dns: Vec<Arc<Counts>>,
+    /// Of the sessions.
+    pub carried: Arc<crate::tunnel::counts::Counts>,
 }
 
 impl Page {
@@ -50,6 +52,7 @@ impl Page {
             leads: leading.leads,
             controllers: leading.controllers,
             dns: &dns,
+            carried: &self.carried.read(),
         };
         metrics::text(&status, &view, &beside).ok()
     }

@@ -90,7 +90,7 @@ impl Gateway {
         {
             self.trusted(trust, now);
         }
-        self.nodes = state.gateways;
+        self.gateways = state.gateways;
         for report in state.reports {
             self.report(report, now);
         }
@@ -106,6 +106,9 @@ impl Gateway {
             (Some(since), Some(_)) => Some(since),
             (_, down) => down,
         };
+        if let Some(leader) = self.leader().cloned().filter(|_| !up && !self.is_leader()) {
+            self.gateway_quiet(&leader);
+        }
         self.dirty = true;
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_certs::bundle::authority_digest;
 use causeway_proto::limits::{LEASE_MS, PREFIXES_PER_CLUSTER};
 use causeway_proto::model::{
-    ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Mapping, Part,
-    PartKey, Prefix, Problem, Publication, Report, TrustState,
+    ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Mapping,
+    OwnGateway, Part, PartKey, Prefix, Problem, Publication, Report, TrustState,
 };
 
 use super::settings::pools;
@@ -133,7 +133,11 @@ impl Gateway {
             self.take_up_from(&hello, now);
         }
         self.ledger.holder(Holder::Follower(name.clone()), true);
-        self.nodes.insert(name.clone(), hello.node.clone());
+        let gateway = OwnGateway {
+            node: hello.node.clone(),
+            carries: BTreeSet::new(),
+        };
+        self.gateways.insert(name.clone(), gateway);
         self.followers.insert(name, Follower::new(hello));
         if self.followers.values().all(|f| f.gone.is_none()) {
             self.wait_until = None;
@@ -166,9 +170,9 @@ impl Gateway {
         if !self.is_leader() {
             return;
         }
-        let nodes = self.gateway_nodes();
+        let known = self.gateways();
         for (gateway, address) in self.own_gateways() {
-            let Some(node) = nodes.get(&gateway).cloned() else {
+            let Some(node) = known.get(&gateway).map(|known| known.node.clone()) else {
                 continue;
             };
             if gateway == self.settings.gateway {
@@ -222,12 +226,13 @@ impl Gateway {
             _ => return,
         }
         self.ledger.holder(Holder::Follower(name.clone()), false);
+        self.gateway_quiet(name);
         self.dirty = true;
     }
 
     /// What a follower is to be sent now, if anything. One at a time: the next after its acknowledgement.
     pub fn poll_follow(&mut self, name: &GatewayName, now: Now) -> Option<FollowState> {
-        let gateways = self.gateway_nodes();
+        let gateways = self.gateways();
         let follower = self.followers.get_mut(name)?;
         if follower.open.is_some() || follower.gone.is_some() {
             return None;
@@ -263,7 +268,8 @@ impl Gateway {
             && state.allocations.is_none()
             && state.trust.is_none()
             && state.catalog.is_none()
-            && state.reports.is_empty();
+            && state.reports.is_empty()
+            && before.is_some_and(|sent| sent.gateways == state.gateways);
         if empty && before.is_some() {
             return None;
         }
@@ -275,6 +281,7 @@ impl Gateway {
         sent.allocations = state.allocations.clone().or(sent.allocations.take());
         sent.trust = state.trust.clone().or(sent.trust.take());
         sent.catalog = state.catalog.clone().or(sent.catalog.take());
+        sent.gateways.clone_from(&state.gateways);
         sent.reports.clear();
         Some(state)
     }

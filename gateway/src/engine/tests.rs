@@ -5,6 +5,7 @@ use causeway_proto::model::{
     NackReason, ServiceName, SnapshotBegin, SnapshotEnd, TrustBundle, Want,
 };
 
+mod carrying;
 mod office;
 mod silence;
 mod trust;

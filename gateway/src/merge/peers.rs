@@ -1,6 +1,6 @@
 //! Pure: each peer as agents and operators see it, and whether packets may pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{
     ClusterId, Condition, ConditionStatus, Encryption, GatewayName, Liveness, PeerView,
@@ -36,6 +36,7 @@ pub(super) fn views(
                 p.gateways.values().map(|g| g.tunnel).collect()
             }),
             silent_gateways: silent.into_values().collect(),
+            carried_by: carried_by(known, id),
             nodes: part.map_or_else(Vec::new, |p| p.nodes.values().flatten().copied().collect()),
             acknowledged_nodes: peer.acknowledged_nodes(),
             encryption,
@@ -45,6 +46,13 @@ pub(super) fn views(
         views.insert(id.clone(), view);
     }
     views
+}
+
+/// Own gateways that have a session for packets to it.
+fn carried_by(known: &Known<'_>, id: &ClusterId) -> BTreeSet<GatewayName> {
+    let carry = known.gateways.iter();
+    let carry = carry.filter(|(_, gateway)| gateway.carries.contains(id));
+    carry.map(|(name, _)| name.clone()).collect()
 }
 
 /// Plain only where both say so; never silently.

@@ -2,6 +2,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::status::tests::{facts, view};
+use crate::tunnel::counts::{Counts, Lost};
 
 #[test]
 fn what_prometheus_reads() {
@@ -9,10 +10,14 @@ fn what_prometheus_reads() {
     counts.count(&[0, 1, 0x84, 3], false);
     counts.count(&[0, 2, 0x84, 0], true);
     let dns: Vec<_> = counts.read().into_iter().filter(|(_, n)| *n > 0).collect();
+    let carried = Counts::default();
+    carried.sent(7);
+    carried.lost(Lost::TooLarge);
     let beside = Beside {
         leads: true,
         controllers: 1,
         dns: &dns,
+        carried: &carried.read(),
     };
     let gateway = "g1".parse().unwrap();
     let status = crate::status::gateway(&gateway, &view(), &facts(), Timestamp(1_900));
@@ -41,6 +46,14 @@ fn what_prometheus_reads() {
         causeway_gateway_services{state="exported"} 0
         causeway_gateway_services{state="imported"} 1
         causeway_gateway_services{state="stale"} 0
+        causeway_gateway_session_datagrams_total{direction="received"} 0
+        causeway_gateway_session_datagrams_total{direction="sent"} 7
+        causeway_gateway_session_lost_total{reason="BadDatagram"} 0
+        causeway_gateway_session_lost_total{reason="BadFrame"} 0
+        causeway_gateway_session_lost_total{reason="NoDevice"} 0
+        causeway_gateway_session_lost_total{reason="NoSession"} 0
+        causeway_gateway_session_lost_total{reason="QueueFull"} 0
+        causeway_gateway_session_lost_total{reason="TooLarge"} 1
         causeway_gateway_start_timestamp_seconds 0
         causeway_gateway_view 4"#]]
     .assert_eq(&values.join("\n"));

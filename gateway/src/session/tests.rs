@@ -404,6 +404,22 @@ fn what_never_fits_ends_it() {
 }
 
 #[test]
+fn who_leaves_soon_says_so_at_once_and_in_every_beat() {
+    let (mut east, mut west) = pair();
+    assert!(!west.session.is_leaving());
+    east.session.leave_soon(at(300));
+    for now in [300, 1_300, 2_300] {
+        assert_eq!(east.session.poll_timeout(), Some(now));
+        east.session.handle_timeout(None, at(now));
+        let Some(Frame::Beat(beat)) = east.session.poll_frame() else {
+            panic!("no beat");
+        };
+        west.session.handle(Frame::Beat(beat), at(now));
+        assert!(west.session.is_leaving() && !east.session.is_leaving());
+    }
+}
+
+#[test]
 fn a_full_queue_closes_the_session() {
     let (mut east, _) = pair();
     for second in 1..3_000 {
@@ -412,6 +428,7 @@ fn a_full_queue_closes_the_session() {
             Frame::Beat(Beat {
                 newest: None,
                 time: now.wall,
+                leaving: false,
             }),
             now,
         );

@@ -23,6 +23,7 @@ fn peer() -> PeerView {
         gateways: vec![address("192.0.2.11")],
         nodes: vec![address("192.0.2.11"), address("192.0.2.12")],
         silent_gateways: Vec::new(),
+        carried_by: BTreeSet::new(),
         acknowledged_nodes: BTreeSet::new(),
         encryption: Encryption::Plain,
         liveness: Liveness::Live,

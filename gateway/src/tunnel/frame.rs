@@ -32,6 +32,9 @@ pub enum Bad {
     /// The MAC bytes say nothing that programs say.
     #[error("the frame's MAC bytes are no header towards a peer")]
     Header,
+    /// Not of the programs: of the host itself, say.
+    #[error("the frame is of another protocol than IPv4")]
+    Foreign,
     /// No IPv4 packet.
     #[error("the frame holds no IPv4 packet")]
     Packet,
@@ -63,7 +66,7 @@ impl<'a> Outgoing<'a> {
         let [flags, gso, _, _, size @ .., _, _, _, _] = virtio;
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, kind @ ..] = ethernet;
         if u16::from_be_bytes(*kind) != IPV4 {
-            return Err(Bad::Packet);
+            return Err(Bad::Foreign);
         }
         let (vni, identity) = Mac::header([*s0, *s1, *s2, *s3, *s4, *s5]).ok_or(Bad::Header)?;
         let odd = vni.from || vni.probe || vni.passed_on || (vni.first && vni.reply);

@@ -78,7 +78,7 @@ impl Hostile {
         let roots = vec![own.certificate().to_vec()];
         let trust = Trust::new("east".parse().unwrap(), set.clone(), &roots, &state);
         Self {
-            transport: Transport::bind("127.0.0.1:0".parse().unwrap()).unwrap(),
+            transport: Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32]).unwrap(),
             tls: Tls::new(leaf, TrustHandle::new(trust)),
             at: west.running().addresses.session.to_string(),
         }

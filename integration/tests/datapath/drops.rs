@@ -377,10 +377,6 @@ fn bad_tunnel_headers(world: &mut World) -> Vec<Outcome> {
             PEER_NODE,
         ),
         (changed(|vni| vni.probe = true), NODE_2),
-        (
-            changed(|vni| (vni.from, vni.passed_on) = (false, true)),
-            NODE_2,
-        ),
     ] {
         let header = Tunnel {
             vni,

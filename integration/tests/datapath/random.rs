@@ -159,7 +159,7 @@ fn checksums_are_right_whatever_comes() {
         for round in 0..8000 {
             let encrypted = round >= 4000;
             if round == 4000 {
-                world.route(route_flags::SESSION);
+                world.route(route_flags::SESSION | route_flags::HERE);
             }
             let frame = random.frame(&SOURCES, &DESTINATIONS);
             let outcome = match random.next(3) {

@@ -42,7 +42,7 @@ fn with_session(test: impl FnOnce(&mut World)) {
             config.flags = config_flags::GATEWAY;
             config.session_ifindex = SESSION;
         });
-        world.route(route_flags::SESSION | route_flags::DIRECT_REPLY);
+        world.route(route_flags::SESSION | route_flags::HERE | route_flags::DIRECT_REPLY);
         test(world);
     });
 }
@@ -249,23 +249,47 @@ fn nothing_passes_plain() {
 #[test]
 fn what_its_own_gateway_cannot_take_goes_by_another_once() {
     with_session(|world| {
-        world.gateway();
+        world.route(route_flags::SESSION | route_flags::DIRECT_REPLY);
         let dialled = Frame::new(C, IMPORTED, Transport::tcp(40_000, 80, flags::SYN));
         let (_, tunnel) = world.pod(&dialled).tunnelled();
         assert_eq!(tunnel.node, OWN_GATEWAY);
         assert_eq!(tunnel.vni, towards(true, false).encode());
-        let header = Tunnel {
-            vni: towards(true, false).encode(),
+        let frame = |transport| hashed(Frame::new(B2, THEIR_VIP, transport));
+        let header = |vni: Vni| Tunnel {
+            vni: vni.encode(),
             node: NODE_2,
             identity: 12,
         };
-        let dialled = Transport::tcp(40_000, 80, flags::SYN);
-        let frame = hashed(Frame::new(B2, THEIR_VIP, dialled));
-        let out = world.tunnel(header, &frame);
-        assert_eq!(
-            out.dropped,
-            Some(DropReason::NoRoute),
-            "never from gateway to gateway"
-        );
+        for reply in [false, true] {
+            let vni = towards(!reply, reply);
+            let passed_on = Vni {
+                passed_on: true,
+                ..vni
+            };
+            let frame = frame(Transport::tcp(40_000, 80, flags::ACK));
+            let (out, tunnel) = world.tunnel(header(vni), &frame).tunnelled();
+            assert_eq!((out.source, out.destination), (B2, THEIR_VIP));
+            assert_eq!(out.destination_mac, frame.destination_mac);
+            let on = Tunnel {
+                node: OWN_GATEWAY,
+                ..header(passed_on)
+            };
+            assert_eq!(tunnel, on);
+            let again = world.tunnel(header(passed_on), &frame);
+            assert_eq!(again.dropped, Some(DropReason::NoRoute), "never twice");
+        }
+        // At the other one it is as any packet of an own node.
+        world.route(route_flags::SESSION | route_flags::HERE);
+        let passed_on = Vni {
+            passed_on: true,
+            ..towards(true, false)
+        };
+        let dialled = frame(Transport::tcp(40_000, 80, flags::SYN));
+        let (_, told) = sent(&world.tunnel(header(passed_on), &dialled));
+        assert_eq!(told, (towards(true, false), 12));
+        // Where packets go plain, every gateway has a way.
+        world.route(route_flags::DIRECT_REPLY);
+        let out = world.tunnel(header(passed_on), &dialled);
+        assert_eq!(out.dropped, Some(DropReason::BadTunnelHeader));
     });
 }

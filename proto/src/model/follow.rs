@@ -1,11 +1,11 @@
 //! Pure: what processes of one cluster tell each other beside Views and Reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
-    Allocations, CatalogDelta, Condition, Digest, Exports, GatewayAddress, GatewayName, NodeName,
-    Problem, Report, Timestamp, TrustState,
+    Allocations, CatalogDelta, ClusterId, Condition, Digest, Exports, GatewayAddress, GatewayName,
+    NodeName, Problem, Report, Timestamp, TrustState,
 };
 
 /// What a controller publishes, whole, whenever it changes.
@@ -28,6 +28,8 @@ pub enum FollowRequest {
     Ack(u64),
     /// From an agent that reports to the follower.
     Report(Report),
+    /// Peers that the follower carries packets to, see [`OwnGateway::carries`]: when it changes, and as a sign of life.
+    Carries(BTreeSet<ClusterId>),
 }
 
 /// Who follows.
@@ -70,8 +72,17 @@ pub struct FollowState {
     pub catalog: Option<CatalogDelta>,
     /// Reports of other nodes that changed.
     pub reports: Vec<Report>,
-    /// All gateways of the cluster and their nodes, always.
-    pub gateways: BTreeMap<GatewayName, NodeName>,
+    /// All gateways of the cluster, always.
+    pub gateways: BTreeMap<GatewayName, OwnGateway>,
+}
+
+/// A gateway of this cluster, as its gateways tell each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnGateway {
+    /// The node that it runs on.
+    pub node: NodeName,
+    /// Peers that it has a session with by which packets go. None while it leaves or is silent.
+    pub carries: BTreeSet<ClusterId>,
 }
 
 /// How much of the View a watcher gets.

@@ -80,6 +80,8 @@ pub struct Beat {
     pub newest: Option<Digest>,
     /// Its wall clock.
     pub time: Timestamp,
+    /// It stops soon: packets better go by another gateway of its cluster.
+    pub leaving: bool,
 }
 
 /// Opens a Snapshot.

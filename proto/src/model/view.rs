@@ -271,6 +271,8 @@ pub struct PeerView {
     pub gateways: Vec<Address>,
     /// Of those that have fallen silent while others are heard: packets go to the others.
     pub silent_gateways: Vec<Address>,
+    /// Own gateways that have a session for packets to it. Empty: none is known to.
+    pub carried_by: BTreeSet<GatewayName>,
     /// Outer addresses of its nodes: replies may come straight from them.
     pub nodes: Vec<Address>,
     /// Nodes of ours that it has acknowledged: they may reply straight to its gateways.

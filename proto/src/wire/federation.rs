@@ -166,6 +166,7 @@ impl From<&Beat> for pb::Beat {
         Self {
             newest: b.newest.map(|d| d.0.to_vec()),
             time_ms: b.time.0,
+            leaving: b.leaving,
         }
     }
 }
@@ -176,6 +177,7 @@ impl TryFrom<pb::Beat> for Beat {
         Ok(Self {
             newest: maybe("newest", b.newest, digest)?,
             time: Timestamp(b.time_ms),
+            leaving: b.leaving,
         })
     }
 }

@@ -1,16 +1,17 @@
 //! Pure: what processes of one cluster say to each other.
 
 use super::Encoded;
+use super::export::texts;
 use super::field::{
     Fault, InvalidWire, Read, at_most, contradiction, der, digest, list, map, maybe, name, need,
-    one,
+    one, set,
 };
 use super::leader::authorities;
 use super::pb::{local as pb, model};
 use crate::limits;
 use crate::model::{
-    Enrolment, FollowHello, FollowRequest, FollowState, GatewayName, IssuedCertificate, Problem,
-    Publication, Report, Revision, Timestamp, View, WatchScope,
+    Enrolment, FollowHello, FollowRequest, FollowState, GatewayName, IssuedCertificate, OwnGateway,
+    Problem, Publication, Report, Revision, Timestamp, View, WatchScope,
 };
 
 impl From<&Publication> for pb::Publication {
@@ -87,6 +88,9 @@ impl From<&FollowRequest> for pb::FollowRequest {
                 sequence: *sequence,
             }),
             FollowRequest::Report(report) => R::Report(report.into()),
+            FollowRequest::Carries(clusters) => R::Carries(pb::Carries {
+                clusters: texts(clusters),
+            }),
         };
         Self {
             request: Some(request),
@@ -102,7 +106,29 @@ impl TryFrom<pb::FollowRequest> for FollowRequest {
             R::Hello(hello) => Self::Hello(one("hello", hello, TryFrom::try_from)?),
             R::Ack(ack) => Self::Ack(ack.sequence),
             R::Report(report) => Self::Report(one("report", report, TryFrom::try_from)?),
+            R::Carries(c) => Self::Carries(set("clusters", limits::PEERS, c.clusters, name)?),
         })
+    }
+}
+
+impl From<(&GatewayName, &OwnGateway)> for pb::OwnGateway {
+    fn from((gateway, own): (&GatewayName, &OwnGateway)) -> Self {
+        Self {
+            gateway: gateway.to_string(),
+            node: own.node.to_string(),
+            carries: texts(&own.carries),
+        }
+    }
+}
+
+impl TryFrom<pb::OwnGateway> for (GatewayName, OwnGateway) {
+    type Error = InvalidWire;
+    fn try_from(g: pb::OwnGateway) -> Read<Self> {
+        let own = OwnGateway {
+            node: one("node", g.node, name)?,
+            carries: set("carries", limits::PEERS, g.carries, name)?,
+        };
+        Ok((one("gateway", g.gateway, name)?, own))
     }
 }
 

@@ -10,7 +10,7 @@ use causeway_proto::model::{
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
-use crate::compile::{HostFacts, NodeFacts, PortFacts};
+use crate::compile::{Gateway, HostFacts, NodeFacts, PortFacts};
 
 const PEERS: [u16; 2] = [5, 6];
 
@@ -153,6 +153,7 @@ pub fn peer(n: u16, encryption: Encryption) -> PeerView {
         gateways: vec![address(&format!("192.0.2.{n}"))],
         nodes: vec![address(&format!("192.0.3.{n}"))],
         silent_gateways: Vec::new(),
+        carried_by: BTreeSet::new(),
         acknowledged_nodes: BTreeSet::new(),
         encryption,
         liveness: Liveness::Live,
@@ -258,6 +259,7 @@ pub fn plain_facts() -> NodeFacts {
         outer: address("192.0.1.1"),
         tunnel: 4,
         session: 5,
+        gateway: Gateway::Carries(BTreeSet::from([5])),
         mtu: 1500,
         faults: 0,
         clamp: true,

@@ -41,7 +41,10 @@ impl Driver {
                     state: self.gateway.leader_state(),
                 });
             }
-            Input::Drain => self.draining = true,
+            Input::Drain => {
+                self.draining = true;
+                self.gateway.leave_soon(now);
+            }
             _ => {}
         }
     }

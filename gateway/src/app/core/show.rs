@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Driver;
 use super::sessions::Live;
-use crate::app::carry::Ways;
+use crate::app::carry::{WayTo, Ways};
 use crate::now::Now;
 use crate::status;
 
@@ -42,6 +42,7 @@ impl Driver {
         update(&self.shown.targets, self.targets(now));
         update(&self.shown.facts, self.facts());
         update(&self.shown.ways, self.ways());
+        update(&self.shown.carries, self.gateway.carries().clone());
     }
 
     /// The sessions that packets of each peer go by.
@@ -50,14 +51,18 @@ impl Driver {
         let encrypted = peers.filter(|(_, peer)| peer.encryption == Encryption::Encrypted);
         let ways = encrypted.map(|(id, peer)| {
             let up = self.gateway.sessions().filter(|(_, s)| s.is_up());
-            let live = up.filter_map(|(session, _)| self.live.get(&session));
-            let links = live.filter(|live| live.is_with(id));
-            (
-                peer.number.number(),
-                links.map(|live| live.link().clone()).collect(),
-            )
+            let live = up.filter_map(|(id, session)| Some((self.live.get(&id)?, session)));
+            let ways = live.filter(|(live, _)| live.is_with(id));
+            let ways = ways.map(|(live, session)| WayTo {
+                link: live.link().clone(),
+                leaving: session.is_leaving(),
+            });
+            (peer.number.number(), ways.collect())
         });
-        Ways(ways.collect())
+        Ways {
+            peers: ways.collect(),
+            leaving: self.draining,
+        }
     }
 
     /// Large pieces are shared with the facts before, so that a round that changes nothing copies and compares nothing.

@@ -6,22 +6,22 @@ use causeway_proto::model::{Appointment, LeadRefused, LeaderState};
 use super::*;
 
 /// One gateway of a cluster whose leader a controller appoints; what it wants kept is on its disk at once, unless told not.
-struct One {
-    gateway: Gateway,
+pub(super) struct One {
+    pub(super) gateway: Gateway,
     disk: Restored,
     views: usize,
     writes: bool,
 }
 
-fn name(of: &str) -> GatewayName {
+pub(super) fn name(of: &str) -> GatewayName {
     of.parse().unwrap()
 }
 
 /// Half a minute after the hosts of other tests began.
-const NOW: u64 = 30_000;
+pub(super) const NOW: u64 = 30_000;
 
 impl One {
-    fn new(gateway: &str, disk: Restored) -> Self {
+    pub(super) fn new(gateway: &str, disk: Restored) -> Self {
         let settings = Settings {
             gateway: name(gateway),
             node: gateway.parse().unwrap(),
@@ -50,7 +50,7 @@ impl One {
         Self::new(&name, self.disk)
     }
 
-    fn work(&mut self, now: u64) {
+    pub(super) fn work(&mut self, now: u64) {
         self.gateway.handle_timeout(at(now));
         for _ in 0..4 {
             self.gateway.settle(at(now));
@@ -78,13 +78,13 @@ impl One {
         }
     }
 
-    fn told(&mut self, word: Appointment, now: u64) -> Result<(), LeadRefused> {
+    pub(super) fn told(&mut self, word: Appointment, now: u64) -> Result<(), LeadRefused> {
         let obeyed = self.gateway.appoint(word, at(now));
         self.work(now);
         obeyed
     }
 
-    fn offers(&mut self, names: &[&str], now: u64) {
+    pub(super) fn offers(&mut self, names: &[&str], now: u64) {
         let each = names.iter().map(|n| (*n, export(&["http:80/TCP"], &[1])));
         let publication = Publication {
             exports: exports(&each.collect::<Vec<_>>()),
@@ -99,7 +99,7 @@ impl One {
         Some((held.revision.epoch, held.revision.number))
     }
 
-    fn follows(&mut self, leader: &mut Self, now: u64) {
+    pub(super) fn follows(&mut self, leader: &mut Self, now: u64) {
         let me = self.gateway.settings().gateway.clone();
         let hello = self.gateway.follow_hello();
         leader.gateway.follower_up(hello, at(now));
@@ -108,7 +108,7 @@ impl One {
     }
 
     /// All that the leader has for it.
-    fn takes(&mut self, leader: &mut Self, me: &GatewayName, now: u64) {
+    pub(super) fn takes(&mut self, leader: &mut Self, me: &GatewayName, now: u64) {
         while let Some(state) = leader.gateway.poll_follow(me, at(now)) {
             let sequence = state.sequence;
             self.gateway.leader_link(true, at(now));
@@ -136,7 +136,7 @@ impl One {
     }
 }
 
-fn appoint(term: u64, leader: &str) -> Appointment {
+pub(super) fn appoint(term: u64, leader: &str) -> Appointment {
     Appointment {
         term,
         leader: name(leader),

@@ -37,6 +37,7 @@ impl Host {
                 let beat = Frame::Beat(Beat {
                     newest: None,
                     time: at(self.now).wall,
+                    leaving: false,
                 });
                 self.gateway
                     .handle_frame(SessionId(*session), beat, at(self.now));

@@ -29,6 +29,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
             2 | 3 => Frame::Beat(Beat {
                 newest: (n > 9).then_some(held.digest),
                 time: Timestamp(0),
+                leaving: false,
             }),
             4 => Frame::SnapshotBegin(begin),
             5 | 6 => Frame::SnapshotPart(part(usize::from(n))),

@@ -38,6 +38,11 @@ const MAY_USE_ALL: &str = "causeway-integration";
 const OUTSIDE: &[(&str, &[&str], &[&str])] = &[
     ("quinn", &["causeway-gateway"], &["gateway/src/transport"]),
     (
+        "quinn_proto",
+        &["causeway-gateway"],
+        &["gateway/src/transport"],
+    ),
+    (
         "kube",
         &["causeway-controller", "causeway-cli"],
         &[

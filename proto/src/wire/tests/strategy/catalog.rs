@@ -244,7 +244,13 @@ pub(in crate::wire::tests) fn frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         hello().prop_map(Frame::Hello),
         signed_header().prop_map(Frame::Header),
-        (maybe(digest()), time()).prop_map(|(newest, time)| Frame::Beat(Beat { newest, time })),
+        (maybe(digest()), time(), any::<bool>()).prop_map(|(newest, time, leaving)| Frame::Beat(
+            Beat {
+                newest,
+                time,
+                leaving
+            }
+        )),
         signed_header().prop_map(|header| Frame::SnapshotBegin(SnapshotBegin { header })),
         signed_part().prop_map(Frame::SnapshotPart),
         revision().prop_map(|revision| Frame::SnapshotEnd(SnapshotEnd { revision })),

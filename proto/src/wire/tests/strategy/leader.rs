@@ -162,7 +162,13 @@ pub(in crate::wire::tests) fn follow_request() -> impl Strategy<Value = FollowRe
         hello.prop_map(FollowRequest::Hello),
         any::<u64>().prop_map(FollowRequest::Ack),
         report().prop_map(FollowRequest::Report),
+        btree_set(cluster(), 0..3).prop_map(FollowRequest::Carries),
     ]
+}
+
+fn own_gateway() -> impl Strategy<Value = OwnGateway> {
+    (node_name(), btree_set(cluster(), 0..3))
+        .prop_map(|(node, carries)| OwnGateway { node, carries })
 }
 
 pub(in crate::wire::tests) fn publication() -> impl Strategy<Value = Publication> {
@@ -182,7 +188,7 @@ pub(in crate::wire::tests) fn follow_state() -> impl Strategy<Value = FollowStat
         maybe(trust()),
         maybe(delta()),
         vec(report(), 0..2),
-        btree_map(gateway_name(), node_name(), 0..3),
+        btree_map(gateway_name(), own_gateway(), 0..3),
     );
     (any::<(u64, u64)>(), gateway_name(), time(), parts).prop_map(
         |(

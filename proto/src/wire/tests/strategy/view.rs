@@ -207,6 +207,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
             vec(mapping(), 0..3),
             vec(address(), 0..3),
             (vec(address(), 0..3), vec(address(), 0..3)),
+            btree_set(gateway_name(), 0..3),
         ),
         (
             btree_set(node_name(), 0..3),
@@ -217,7 +218,14 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
     )
         .prop_map(
             |(
-                (number, our_number_there, mappings, gateways, (silent_gateways, nodes)),
+                (
+                    number,
+                    our_number_there,
+                    mappings,
+                    gateways,
+                    (silent_gateways, nodes),
+                    carried_by,
+                ),
                 (acknowledged_nodes, encryption, liveness, heard),
             )| {
                 PeerView {
@@ -226,6 +234,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
                     mappings,
                     gateways,
                     silent_gateways,
+                    carried_by,
                     nodes,
                     acknowledged_nodes,
                     encryption,
