@@ -224,6 +224,23 @@ pub fn hop(config: &Config, peer: u16, hash: u32, reply: bool) -> Result<Hop, Dr
     })
 }
 
+/// The next hop where no other gateway may be asked any more: this node's, whatever it can do.
+#[inline(always)]
+pub fn last_hop(config: &Config, peer: u16) -> Result<Hop, DropReason> {
+    let route = maps::route(&u32::from(peer)).ok_or(DropReason::NoRoute)?;
+    if route.flags & route_flags::SESSION == 0 {
+        return Err(DropReason::BadTunnelHeader);
+    }
+    if config.session_ifindex == 0 {
+        return Err(DropReason::NoRoute);
+    }
+    Ok(Hop {
+        node: BY_SESSION,
+        number: peer,
+        straight: false,
+    })
+}
+
 /// The number under which a peer knows us.
 #[inline(always)]
 pub fn their_number(peer: u16) -> Result<u16, DropReason> {

@@ -333,16 +333,13 @@ fn of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next
             return Err(DropReason::NotGateway);
         }
         let hash = Mac::hash(inbound.destination_mac);
-        let hop = lookup::hop(config, vni.number, hash, vni.reply)?;
-        // This node's gateway has just gone, say: another one takes it, once; it may have no way either.
+        // What another gateway's node has passed on stays here: it may have no way either.
+        let hop = if vni.passed_on {
+            lookup::last_hop(config, vni.number)?
+        } else {
+            lookup::hop(config, vni.number, hash, vni.reply)?
+        };
         let passed_on = !hop.straight && hop.node != BY_SESSION;
-        if vni.passed_on && hop.node != BY_SESSION {
-            return Err(if passed_on {
-                DropReason::NoRoute
-            } else {
-                DropReason::BadTunnelHeader
-            });
-        }
         let next = Vni {
             passed_on,
             ..hop.vni(vni.first, vni.reply)

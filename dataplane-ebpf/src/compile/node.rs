@@ -5,7 +5,7 @@ use causeway_abi::{
 };
 use causeway_proto::model::{Encryption, Prefix, ProblemKind, View};
 
-use super::{Compiler, v4, v4_prefix};
+use super::{Compiler, Gateway, v4, v4_prefix};
 use crate::image::{Lpm, Table};
 
 /// What the tunnel adds to an inner IP packet: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 bytes.
@@ -61,7 +61,10 @@ impl Compiler<'_> {
             } else {
                 0
             },
-            session_ifindex: self.facts.session,
+            session_ifindex: match self.facts.gateway {
+                Gateway::Absent => 0,
+                Gateway::Away | Gateway::Carries(_) => self.facts.session,
+            },
         };
     }
 

@@ -5,7 +5,8 @@ use causeway_abi::{
     route_flags, source_kind,
 };
 use causeway_proto::model::{
-    Address, ClusterId, Encryption, GatewayName, Mapping, PeerNumber, PeerView, ProblemKind,
+    Address, ClusterId, Encryption, GatewayName, Mapping, NodeName, PeerNumber, PeerView,
+    ProblemKind,
 };
 
 use super::{Compiler, Gateway, v4, v4_prefix};
@@ -104,8 +105,8 @@ impl Compiler<'_> {
         let Some(their_number) = peer.our_number_there else {
             return;
         };
-        let own = self.other_gateways(peer);
-        if flags & route_flags::SESSION != 0 && self.gateway_takes(peer, own.is_empty()) {
+        let (own, known) = self.other_gateways(peer);
+        if flags & route_flags::SESSION != 0 && self.gateway_takes(peer, known) {
             flags |= route_flags::HERE;
         }
         let heard = |gateway: &&Address| !peer.silent_gateways.contains(gateway);
@@ -130,26 +131,29 @@ impl Compiler<'_> {
 }
 
 impl Compiler<'_> {
-    /// Gateways of other nodes that carry packets to it, as far as that is known.
-    fn other_gateways(&self, peer: &PeerView) -> Vec<Address> {
-        let all = &self.view.gateways;
-        let carries = |name: &GatewayName| {
-            peer.encryption == Encryption::Plain || peer.carried_by.contains(name)
-        };
-        let known = all.keys().any(carries);
-        let wanted = all.iter().filter(|(name, _)| !known || carries(name));
-        let others = wanted.filter(|(_, node)| **node != self.facts.node);
-        others.filter_map(|(_, node)| self.outer(node)).collect()
+    /// Gateways of other nodes that carry packets to it, and true; all of them, and false, where none is known to.
+    fn other_gateways(&self, peer: &PeerView) -> (Vec<Address>, bool) {
+        let all = self.view.gateways.iter();
+        let others = all.filter(|(_, node)| **node != self.facts.node);
+        let carry = others.clone();
+        let carry = carry.filter(|(name, _)| peer.carried_by.contains(*name));
+        let outer = |(_, node): (&GatewayName, &NodeName)| self.outer(node);
+        let carry: Vec<Address> = carry.filter_map(outer).collect();
+        if carry.is_empty() || peer.encryption == Encryption::Plain {
+            (others.filter_map(outer).collect(), false)
+        } else {
+            (carry, true)
+        }
     }
 
-    /// Whether this node's gateway is given packets to it. `alone`: no other takes them, so that they may as well wait here for
-    /// a session.
-    fn gateway_takes(&self, peer: &PeerView, alone: bool) -> bool {
+    /// Whether this node's gateway is given packets to it. Where no other one is known to take them they may as well wait here
+    /// for a session.
+    fn gateway_takes(&self, peer: &PeerView, others: bool) -> bool {
         self.facts.session != 0
             && match &self.facts.gateway {
                 Gateway::Absent => false,
-                Gateway::Away => alone,
-                Gateway::Carries(peers) => alone || peers.contains(&peer.number.number()),
+                Gateway::Away => !others,
+                Gateway::Carries(peers) => !others || peers.contains(&peer.number.number()),
             }
     }
 }

@@ -350,14 +350,14 @@ fn packets_go_to_gateways_that_carry_them() {
     check(carries(&[5]), &["g1", "g2", "g3"], &[2, 3], true);
     check(carries(&[5, 6]), &["g1", "g3"], &[3], true);
     check(carries(&[6]), &["g1", "g3"], &[3], false);
-    // None is known to: any may have a way.
-    check(carries(&[]), &[], &[2, 3], false);
+    // None is known to: this node's may have a session first.
+    check(carries(&[]), &[], &[2, 3], true);
     check(Gateway::Away, &["g2"], &[2], false);
     check(Gateway::Absent, &["g2"], &[2], false);
-    // Where only this one has been one, packets wait for it while it restarts, and no longer.
-    check(carries(&[6]), &["g1"], &[], true);
-    check(Gateway::Away, &["g1"], &[], true);
-    check(Gateway::Absent, &["g1"], &[], false);
+    // No other one is known to: packets wait for this one while it restarts, and no longer.
+    check(carries(&[6]), &["g1"], &[2, 3], true);
+    check(Gateway::Away, &["g1"], &[2, 3], true);
+    check(Gateway::Absent, &["g1"], &[2, 3], false);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,21 +21,24 @@ use crate::tunnel::merge::Merger;
 
 /// Bytes of the largest frame: virtio's header, MAC bytes, an IPv4 packet.
 const FRAME: usize = 66_000;
-/// Frames that wait for one session, each up to 64 KiB; one more is lost.
-const WAITING: usize = 64;
+/// Frames that wait for one session, and bytes of their datagrams: what a fast link takes in some milliseconds, and a burst of
+/// small packets. One more is lost.
+const WAITING: usize = 4096;
+const WAITING_BYTES: usize = 4 << 20;
 /// Datagrams that are merged at once.
 const BATCH: usize = 256;
 /// After a device that failed.
 const AGAIN: Duration = Duration::from_millis(10);
 /// Between looks at what is heard.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks in a row at which nothing new was heard of a session, after which its packets go by another: three of its signs
+/// Looks in a row at which nothing new was heard of a session, after which its packets go by another: two of its signs
 /// of life.
-const QUIET: u32 = 8;
+const QUIET: u32 = 7;
 /// Looks that a frame waits for a session with its peer: a gateway restarts within that.
 const HELD_LOOKS: u32 = 10;
-/// Frames that wait so, of all peers together, each up to 64 KiB.
-const HELD: usize = 256;
+/// Frames that wait so, and their bytes, of all peers together: what a fast link brings in some milliseconds.
+const HELD: usize = 4096;
+const HELD_BYTES: usize = 16 << 20;
 
 /// A session that packets go by.
 #[derive(Debug, Clone)]
@@ -46,12 +50,25 @@ pub struct WayTo {
 }
 
 /// The sessions that packets go by.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Ways {
     /// By their peer's number here; all peers whose packets go so.
     pub peers: BTreeMap<u16, Vec<WayTo>>,
     /// This gateway stops soon: others should be given the packets.
     pub leaving: bool,
+    /// What the programs send waits in the device: for the first sessions to be known, or for the next process.
+    pub waiting: bool,
+}
+
+impl Default for Ways {
+    /// Nothing is known yet.
+    fn default() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            leaving: false,
+            waiting: true,
+        }
+    }
 }
 
 impl PartialEq for Ways {
@@ -64,7 +81,8 @@ impl PartialEq for Ways {
             })
             .collect()
         };
-        self.leaving == other.leaving && numbers(self) == numbers(other)
+        (self.leaving, self.waiting) == (other.leaving, other.waiting)
+            && numbers(self) == numbers(other)
     }
 }
 
@@ -78,14 +96,17 @@ struct Way {
     heard: u64,
     quiet: u32,
     queue: mpsc::Sender<Vec<Bytes>>,
+    /// Bytes in the queue.
+    waiting: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 impl Way {
     fn open(peer: u16, to: &WayTo, device: &Devices, counts: &Arc<Counts>) -> Self {
         let (queue, queued) = mpsc::channel(WAITING);
+        let waiting = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
-        tasks.spawn(send(to.link.clone(), queued));
+        tasks.spawn(send(to.link.clone(), queued, Arc::clone(&waiting)));
         let (link, device) = (to.link.clone(), device.clone());
         tasks.spawn(receive(peer, link, device, Arc::clone(counts)));
         Self {
@@ -94,8 +115,24 @@ impl Way {
             heard: 0,
             quiet: 0,
             queue,
+            waiting,
             _tasks: tasks,
         }
+    }
+
+    /// Queues a frame's datagrams; false: there is no room.
+    fn give(&self, datagrams: Vec<Bytes>) -> bool {
+        let bytes: usize = datagrams.iter().map(Bytes::len).sum();
+        if self.waiting.load(Ordering::Relaxed).saturating_add(bytes) > WAITING_BYTES {
+            return false;
+        }
+        // First, so that the other end never takes off what is not there yet.
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let given = self.queue.try_send(datagrams).is_ok();
+        if !given {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        given
     }
 
     fn look(&mut self) {
@@ -137,6 +174,7 @@ pub async fn run(mut carry: Carry) {
         open: BTreeMap::new(),
         peers: BTreeSet::new(),
         held: VecDeque::new(),
+        held_bytes: 0,
         split: 0,
         counts: Arc::clone(&carry.counts),
     };
@@ -146,6 +184,7 @@ pub async fn run(mut carry: Carry) {
     loop {
         let wanted = carry.ways.borrow_and_update().clone();
         let device = carry.device.borrow_and_update().clone();
+        let device = device.filter(|_| !wanted.waiting);
         carrier.adjust(&wanted, &carry.device);
         carrier.give_held();
         let carried = match &device {
@@ -206,6 +245,7 @@ struct Carrier {
     /// Whose packets go by sessions.
     peers: BTreeSet<u16>,
     held: VecDeque<Waiting>,
+    held_bytes: usize,
     /// Packets that were split: their halves are told by it.
     split: u16,
     counts: Arc<Counts>,
@@ -239,8 +279,8 @@ impl Carrier {
         for waiting in &mut self.held {
             waiting.looks = waiting.looks.saturating_add(1);
         }
-        while self.held.front().is_some_and(|w| w.looks > HELD_LOOKS) {
-            self.held.pop_front();
+        while let Some(old) = self.held.pop_front_if(|w| w.looks > HELD_LOOKS) {
+            self.held_bytes = self.held_bytes.saturating_sub(old.frame.len());
             self.counts.lost(Lost::NoSession);
         }
     }
@@ -252,6 +292,7 @@ impl Carrier {
         }
         for waiting in std::mem::take(&mut self.held) {
             if self.way(waiting.peer, 0).is_some() {
+                self.held_bytes = self.held_bytes.saturating_sub(waiting.frame.len());
                 self.take(&waiting.frame);
             } else {
                 self.held.push_back(waiting);
@@ -285,9 +326,10 @@ impl Carrier {
         match cut(&packet, room, &mut split, &mut datagrams) {
             Ok(()) => {
                 let count = datagrams.len();
-                match way.queue.try_send(datagrams) {
-                    Ok(()) => self.counts.sent(count),
-                    Err(_) => self.counts.lost(Lost::QueueFull),
+                if way.give(datagrams) {
+                    self.counts.sent(count);
+                } else {
+                    self.counts.lost(Lost::QueueFull);
                 }
             }
             Err(error) => {
@@ -300,10 +342,13 @@ impl Carrier {
 
     /// One of its gateways may be back in a moment.
     fn hold(&mut self, peer: u16, frame: &[u8]) {
-        if self.held.len() >= HELD || !self.peers.contains(&peer) {
+        let bytes = self.held_bytes.saturating_add(frame.len());
+        let full = self.held.len() >= HELD || bytes > HELD_BYTES;
+        if full || !self.peers.contains(&peer) {
             tracing::debug!(peer, "no session takes packets");
             return self.counts.lost(Lost::NoSession);
         }
+        self.held_bytes = bytes;
         self.held.push_back(Waiting {
             peer,
             frame: frame.to_vec(),
@@ -312,8 +357,10 @@ impl Carrier {
     }
 }
 
-async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>) {
+async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>, waiting: Arc<AtomicUsize>) {
     while let Some(datagrams) = queued.recv().await {
+        let bytes: usize = datagrams.iter().map(Bytes::len).sum();
+        waiting.fetch_sub(bytes, Ordering::Relaxed);
         for datagram in datagrams {
             if !link.send(datagram).await {
                 return;
@@ -323,9 +370,16 @@ async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>) {
 }
 
 /// What the peer sends, in batches of what has come at one time.
-async fn receive(peer: u16, link: Link, device: Devices, counts: Arc<Counts>) {
+async fn receive(peer: u16, link: Link, mut device: Devices, counts: Arc<Counts>) {
     let mut merger = Merger::new(peer);
-    while let Some(first) = link.receive().await {
+    loop {
+        if device.borrow().is_none() {
+            // The agent brings it in a moment; until then the connection's buffer holds what comes.
+            let _ = tokio::time::timeout(LOOK * HELD_LOOKS, device.wait_for(Option::is_some)).await;
+        }
+        let Some(first) = link.receive().await else {
+            return;
+        };
         let mut next = Some(first);
         let mut count = 0;
         while let Some(bytes) = next {

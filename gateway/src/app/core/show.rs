@@ -62,6 +62,7 @@ impl Driver {
         Ways {
             peers: ways.collect(),
             leaving: self.draining,
+            waiting: self.stopping.is_some(),
         }
     }
 
