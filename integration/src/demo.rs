@@ -64,9 +64,7 @@ fn steps(mesh: &mut Mesh, report: &mut Report) -> anyhow::Result<()> {
     report.step("20 MiB each way at MTU 1500", |checks| {
         services::bulk(mesh, cart, checks)
     })?;
-    report.step("what the wire saw", |checks| {
-        wire::direct_return(mesh, cart, checks)
-    })?;
+    report.step("what the wire saw", |checks| wire::encrypted(mesh, checks))?;
     report.step("rules of CNI and kube-proxy", |checks| {
         wire::firewall(mesh, cart, checks)
     })?;
@@ -100,5 +98,11 @@ fn steps(mesh: &mut Mesh, report: &mut Report) -> anyhow::Result<()> {
     report.step("west is cut off and comes back", |checks| {
         outage::cut_off(mesh, cart, checks)
     })?;
-    report.step("what an operator reads", |checks| mesh.show_status(checks))
+    report.step("what an operator reads", |checks| {
+        mesh.show_status(&["encrypted", "not enforced"], checks)
+    })?;
+    report.step("both clusters let packets go plain", |checks| {
+        wire::plain(mesh, cart, checks)?;
+        mesh.show_status(&["plain", "not authenticated"], checks)
+    })
 }

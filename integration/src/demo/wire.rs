@@ -1,13 +1,17 @@
 //! Shell: steps that look at the wire and at others' rules, not at our own counters; each with a
 //! positive control.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::mesh::{LIMIT, Mesh};
 use super::report::Checks;
-use crate::lab::firewall::{INVALID, Kind, MASQUERADED, counter, on_wire};
+use crate::lab::firewall::{INVALID, Kind, MASQUERADED, counter, on_sessions, on_wire, unsealed};
 use crate::lab::topology::{CLIENT, OUTSIDE};
 use crate::lab::{fetch, ping, wait};
+
+/// Gateways restart, agree, and every node acknowledges.
+const PLAIN: Duration = Duration::from_secs(15);
 
 /// Packets on the wire between two nodes.
 struct Seen<'a> {
@@ -45,8 +49,78 @@ impl Seen<'_> {
     }
 }
 
-/// Replies go straight from the backend's node to east, past the gateway that balanced.
-pub fn direct_return(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Result<()> {
+/// Between the clusters nothing goes but the gateways' sessions; within west, tunnel packets between its nodes.
+pub fn encrypted(mesh: &Mesh, checks: &mut Checks) -> anyhow::Result<()> {
+    let wan = mesh.lab.netns("wan");
+    for west in ["w1", "w2"] {
+        for (from, to) in [("e1", west), (west, "e1")] {
+            let plain = unsealed(&wan, from, to)?;
+            checks.same(
+                &format!("packets {from} to {to} that are of no session"),
+                0,
+                plain,
+            );
+            let large = on_sessions(&wan, from, to)?;
+            checks.check(
+                &format!("large packets of sessions {from} to {to}"),
+                "some",
+                large,
+                large > 0,
+            );
+        }
+    }
+    let within = on_wire(&wan, Kind::Request, "w1", "w2")?;
+    checks.check(
+        "control: tunnel packets w1 to w2",
+        "some",
+        within,
+        within > 0,
+    );
+    Ok(())
+}
+
+/// Both clusters let packets go plain: then replies go straight from the backend's node to east, past the gateway that
+/// balanced.
+pub fn plain(mesh: &mut Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Result<()> {
+    mesh.go_plain()?;
+    let straight = wait::until(PLAIN, "replies to go straight from both nodes", || {
+        let seen = Seen::start(mesh)?;
+        let ask = || fetch::tally(cart, 12, LIMIT);
+        mesh.lab.pod(&CLIENT).enter(ask)?;
+        Ok(seen.since(Kind::Reply, "w1", "e1")? > 0 && seen.since(Kind::Reply, "w2", "e1")? > 0)
+    });
+    checks.check(
+        "replies straight to east",
+        "from both nodes",
+        match &straight {
+            Ok(()) => "from both nodes".to_owned(),
+            Err(_) => "not from both".to_owned(),
+        },
+        straight.is_ok(),
+    );
+    direct_return(mesh, cart, checks)?;
+    ping_crosses(mesh, cart, checks)
+}
+
+/// An echo is answered at the other cluster's gateway.
+fn ping_crosses(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Result<()> {
+    let IpAddr::V4(vip) = cart.ip() else {
+        anyhow::bail!("an IPv4 service")
+    };
+    let seen = Seen::start(mesh)?;
+    mesh.lab.pod(&CLIENT).enter(|| ping::echo(vip, LIMIT))??;
+    let crossed = seen.since(Kind::Reply, "w1", "e1")?;
+    let crossed = crossed.saturating_add(seen.since(Kind::Reply, "w2", "e1")?);
+    checks.check(
+        "replies to a ping that crossed from west",
+        "at least 1",
+        crossed,
+        crossed >= 1,
+    );
+    Ok(())
+}
+
+fn direct_return(mesh: &Mesh, cart: SocketAddr, checks: &mut Checks) -> anyhow::Result<()> {
     let seen = Seen::start(mesh)?;
     let tally = mesh
         .lab

@@ -70,6 +70,9 @@ impl Kind {
 /// Tunnel packets so large that they must have crossed both devices whole, in one piece of 64 KiB.
 pub const SUPER: &str = "super";
 
+/// Larger than what a session says of itself but for a handshake: packets within it.
+const LARGE: u32 = 1300;
+
 /// UDP port of sessions between gateways.
 const SESSION_PORT: u16 = 7443;
 
@@ -83,6 +86,13 @@ pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
         "    udp dport {tunnel_port} meta length > 60000 counter name {SUPER}"
     )?;
     for (from, to) in pairs() {
+        let sealed = sealed_name(from.name, to.name);
+        writeln!(counters, "  counter {sealed} {{}}")?;
+        writeln!(
+            rules,
+            "    ip saddr {} ip daddr {} udp dport {SESSION_PORT} meta length > {LARGE} counter name {sealed}",
+            from.uplink, to.uplink
+        )?;
         let name = unsealed_name(from.name, to.name);
         writeln!(counters, "  counter {name} {{}}")?;
         for other in [
@@ -128,6 +138,15 @@ fn counter_name(kind: Kind, from: &str, to: &str) -> String {
 /// Tunnel packets of a kind that crossed the wan from one node to another.
 pub fn on_wire(wan: &Netns, kind: Kind, from: &str, to: &str) -> anyhow::Result<u64> {
     counter(wan, &counter_name(kind, from, to))
+}
+
+fn sealed_name(from: &str, to: &str) -> String {
+    format!("sealed-{from}-{to}")
+}
+
+/// Large packets of sessions between gateways that crossed the wan from one node to another.
+pub fn on_sessions(wan: &Netns, from: &str, to: &str) -> anyhow::Result<u64> {
+    counter(wan, &sealed_name(from, to))
 }
 
 fn unsealed_name(from: &str, to: &str) -> String {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use anyhow::{Context, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
 use super::journal::{Entry, start_time};
@@ -57,6 +58,12 @@ impl Processes {
             .envs(env.iter().copied())
             .stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
+        let unblock = || Ok(SigSet::empty().thread_set_mask()?);
+        // SAFETY: between fork and exec, one system call that is safe there (signal-safety(7)).
+        unsafe {
+            // Who waits for signals in a thread of its own has blocked them, and a child would have them blocked too.
+            command.pre_exec(unblock);
+        }
         let child = command
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;

@@ -76,9 +76,6 @@ pub fn values(stage: &Stage, side: Side) -> anyhow::Result<Vec<String>> {
     let mut all = vec![
         "--set".to_owned(),
         format!("cluster.name={name}"),
-        // Encrypted, `life.upgrade-and-rollback` does not hold yet: while a gateway restarts, packets that go by it are lost.
-        "--set".to_owned(),
-        "encryption=off".to_owned(),
     ];
     if stage.ground.facts().equal == Some(false) {
         let peer = &stage.cluster(side.other()).context;
