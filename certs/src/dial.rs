@@ -40,8 +40,8 @@ pub use token::{
     Holding, enrol_again, enrol_over, enrolment_over, member_by_token, passes, token_now,
 };
 
-/// See [`Patience::silence`].
-pub const SILENCE: Duration = Duration::from_secs(2);
+/// A connection that says nothing for this long is asked whether it lives, and has as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// HTTP/2 window in bytes: a large View should not wait for a round trip for each 64 KiB.
 const WINDOW: u32 = 4 << 20;
 
@@ -52,8 +52,6 @@ pub struct Patience {
     pub connect: Duration,
     /// Until a call's answer, of a stream its beginning.
     pub answer: Duration,
-    /// A connection that says nothing for this long is asked whether it lives, and has as long to answer.
-    pub silence: Duration,
 }
 
 impl Patience {
@@ -63,14 +61,7 @@ impl Patience {
         Self {
             connect: patience,
             answer: patience,
-            silence: SILENCE,
         }
-    }
-
-    /// The same, for who must know sooner that a gateway is gone.
-    #[must_use]
-    pub const fn noticing(self, silence: Duration) -> Self {
-        Self { silence, ..self }
     }
 }
 
@@ -256,8 +247,8 @@ where
         .timeout(patience.answer)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .http2_keep_alive_interval(patience.silence)
-        .keep_alive_timeout(patience.silence)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true);
     let channel = channel_over(endpoint, stream).await;
     channel.map_err(|source| {

@@ -16,9 +16,7 @@ use crate::clock;
 use crate::config::Config;
 
 /// How long a connection, an enrolment, a renewal or the first View may take.
-/// That the gateway is gone must be known within a second: by another one's View packets go elsewhere.
-const PATIENCE: Patience =
-    Patience::both(Duration::from_secs(3)).noticing(Duration::from_millis(400));
+const PATIENCE: Patience = Patience::both(Duration::from_secs(3));
 /// Pause when no gateway answered, in milliseconds; with jitter up to twice as long.
 const PAUSE_MS: u64 = 300;
 /// How often a preferred gateway is looked for while another one serves.

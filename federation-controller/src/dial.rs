@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use causeway_certs::dial::{Dialer, Dialing, Patience, SILENCE};
+use causeway_certs::dial::{Dialer, Dialing, Patience};
 use causeway_certs::enrolment::EnrolError;
 use causeway_certs::name::Role;
 use causeway_proto::model::Timestamp;
@@ -13,7 +13,6 @@ const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(5),
     // Followers have to acknowledge what is published or enrolled first.
     answer: Duration::from_secs(30),
-    silence: SILENCE,
 };
 
 /// Loads the certificate, or gets the first one, when a gateway is reached over TCP.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use causeway_certs::dial::{Patience, SILENCE};
+use causeway_certs::dial::Patience;
 use causeway_certs::files::private_dir;
 use causeway_certs::serve::SocketFile;
 use causeway_proto::limits::VIEW_BYTES;
@@ -64,7 +64,6 @@ pub const PATIENCE: Patience = Patience {
     connect: CONNECT_TIMEOUT,
     // It asks its followers before a certificate's secret is spent.
     answer: Duration::from_secs(30),
-    silence: SILENCE,
 };
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use causeway_certs::dial::{self, GatewayAt, Patience, SILENCE, causes};
+use causeway_certs::dial::{self, GatewayAt, Patience, causes};
 use causeway_certs::enrolment::CallError;
 use causeway_proto::limits::VIEW_BYTES;
 use causeway_proto::model::{ClusterId, GatewayStatus, Publication, View, WatchScope};
@@ -30,7 +30,6 @@ const PATIENCE: Patience = Patience {
     connect: Duration::from_secs(5),
     // Followers have to acknowledge what is published first.
     answer: Duration::from_secs(30),
-    silence: SILENCE,
 };
 /// The pause after a connection that ended.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -73,10 +73,7 @@ pub fn is_installed(stage: &Stage, side: Side) -> anyhow::Result<bool> {
 /// The values of one side, as arguments.
 pub fn values(stage: &Stage, side: Side) -> anyhow::Result<Vec<String>> {
     let name = &stage.cluster(side).context;
-    let mut all = vec![
-        "--set".to_owned(),
-        format!("cluster.name={name}"),
-    ];
+    let mut all = vec!["--set".to_owned(), format!("cluster.name={name}")];
     if stage.ground.facts().equal == Some(false) {
         let peer = &stage.cluster(side.other()).context;
         let native = stage.ground.pod_prefix(peer)?;
