@@ -36,6 +36,8 @@ pub use pinned::{BadPin, Pin, PinnedServer};
 pub const ALPN_SESSION: &[u8] = b"causeway/1";
 /// ALPN of joining.
 pub const ALPN_JOIN: &[u8] = b"causeway-join/1";
+/// ALPN of packets beside a session over TCP.
+pub const ALPN_PACKETS: &[u8] = b"causeway-packets/1";
 /// ALPN of the local API.
 pub const ALPN_LOCAL: &[u8] = b"h2";
 /// What to pass as the server's name where a library wants one; no certificate holds it and it is not sent.
@@ -193,6 +195,28 @@ impl Tls {
         };
         client_config(verifier, self.time.clone(), self.leaf.clone(), alpn)
     }
+}
+
+/// [`Tls::peer_server`]'s, for TCP: there a session's packets come by a connection of their own.
+#[must_use]
+pub fn with_packets(config: &ServerConfig) -> ServerConfig {
+    let mut config = config.clone();
+    config.alpn_protocols.push(ALPN_PACKETS.to_vec());
+    config
+}
+
+/// [`Tls::peer_client`]'s, for a session's packets over TCP. `None`: it is for no session.
+#[must_use]
+pub fn for_packets(config: &ClientConfig) -> Option<ClientConfig> {
+    let session = config
+        .alpn_protocols
+        .iter()
+        .any(|name| name == ALPN_SESSION);
+    session.then(|| {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![ALPN_PACKETS.to_vec()];
+        config
+    })
 }
 
 /// For redeeming a token: takes only a gateway of the issuer, under the CA that the token pins, and presents nothing.

@@ -98,6 +98,7 @@ mod tests {
             version: 1,
             clock_skew_ms: 0,
             certificate_expires: None,
+            path: None,
         }
     }
 

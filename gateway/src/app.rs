@@ -157,6 +157,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     private_dir(&config.state_dir)?;
     let reset = reset::secret(&config.state_dir)?;
     let transport = Transport::bind(config.listen.session, &reset)
+        .await
         .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
     let listener = TcpListener::bind(config.listen.local)
         .await
@@ -181,12 +182,12 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         clock,
         instance,
     );
-    let tls = Arc::new(keys.tls.peer_server()?);
-    transport.serve_with(tls)?;
+    let (links, accepted) = mpsc::channel::<Link>(LINKS);
+    tasks.spawn(transport.serve(Arc::new(keys.tls.peer_server()?), links)?);
     let sessions = Sessions::new(core.clone(), keys.tls.clone());
     let joining = Joining::new(core.clone(), Arc::clone(&config), Arc::clone(&keys));
     tasks.spawn(driver.run(received));
-    serve_peers(&mut tasks, &transport, &sessions, &joining);
+    serve_peers(&mut tasks, accepted, &sessions, &joining);
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
     let path = config.listen.device();
@@ -246,7 +247,7 @@ async fn carry(
         .await
         .with_context(|| format!("listen.device {}: cannot be had", path.display()))?;
     let (lost, device) = watch::channel(None);
-    let (carried, mut told) = watch::channel(BTreeSet::new());
+    let (carried, mut told) = watch::channel(carry::Carried::default());
     let counts = Arc::new(Counts::default());
     tasks.spawn(device::take(listener, lost.clone(), told.clone()));
     tasks.spawn(carry::run(carry::Carry {
@@ -338,17 +339,14 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
     (shown, watched, channels)
 }
 
-/// Sessions and joins on the one UDP port.
+/// Sessions and joins on the one port.
 fn serve_peers(
     tasks: &mut JoinSet<()>,
-    transport: &Transport,
+    mut accepted: mpsc::Receiver<Link>,
     sessions: &Sessions,
     joining: &Joining,
 ) {
-    let (links, mut accepted) = mpsc::channel::<Link>(LINKS);
     let (streams, incoming) = mpsc::channel::<Result<_, std::io::Error>>(LINKS);
-    let accepting = transport.clone();
-    tasks.spawn(async move { accepting.accept(links).await });
     let (route, joining) = (sessions.clone(), joining.clone());
     tasks.spawn(async move {
         while let Some(link) = accepted.recv().await {

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use causeway_proto::model::{
-    Allocations, CatalogDelta, ClusterId, GatewayName, NodeName, OwnGateway, Problem, ProblemKind,
-    Publication, Report, Timestamp, TrustState, View, ViewRevision,
+    Allocations, Carries, CatalogDelta, ClusterId, GatewayName, NodeName, OwnGateway, Problem,
+    ProblemKind, Publication, Report, Timestamp, TrustState, View, ViewRevision,
 };
 
 use crate::allot::Ledger;
@@ -62,7 +62,7 @@ pub struct Gateway {
     /// Other own gateways, as followers told the leader and it told them.
     gateways: BTreeMap<GatewayName, OwnGateway>,
     /// What this one carries.
-    carries: BTreeSet<ClusterId>,
+    carries: Carries,
     link: Link,
     office: Office,
     /// The controller's store.
@@ -122,7 +122,7 @@ impl Gateway {
             sessions: BTreeMap::new(),
             followers: BTreeMap::new(),
             gateways: BTreeMap::new(),
-            carries: BTreeSet::new(),
+            carries: Carries::new(),
             link: Link::new(now),
             office,
             storing: None,

@@ -1,43 +1,40 @@
-//! Shell: QUIC. One endpoint serves and dials; a connection carries HTTP/2 on one bidirectional stream, so
-//! that the same gRPC services run on it as on TCP. Who is at the other end is decided by the TLS
-//! configurations that come in; what is said is not known here. Nothing else in the project names quinn.
+//! Shell: connections between gateways: QUIC, and TLS over TCP where UDP is blocked. Either carries HTTP/2, so that the same
+//! gRPC services run on it, and packets. Who is at the other end is decided by the TLS configurations that come in; what is
+//! said is not known here.
 
 mod io;
+mod link;
+mod mtu;
+mod quic;
+mod tcp;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-use bytes::Bytes;
-use causeway_certs::dial::channel_over;
-use causeway_certs::tls::SERVER_NAME;
-use futures::FutureExt as _;
-use quinn_proto::HashedConnectionIdGenerator;
-use rustls::pki_types::CertificateDer;
+use causeway_certs::serve::pause;
+use causeway_certs::tls::{SERVER_NAME, for_packets, with_packets};
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tonic::transport::{Channel, Endpoint};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 pub use causeway_certs::serve::Io;
-pub use io::QuicStream;
+pub use io::LinkStream;
+pub use link::{Link, WINDOW};
+use quic::Quic;
 
 /// How long a connection may take to come up; quinn alone would wait for 30 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Without a packet for so long a connection is over: below the lease, above a lost keep-alive.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+/// QUIC alone has so long to answer before TCP is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(300);
+/// Without a packet for so long a connection is over, and another way is tried: well below the lease, and twelve signs of life.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// So often that silence tells within a second.
 const KEEP_ALIVE: Duration = Duration::from_millis(250);
-/// Round trip that is taken for likely before one was measured: a lost first packet is sent again after three of it.
-const INITIAL_RTT: Duration = Duration::from_millis(100);
-/// Handshakes at one time; more are refused, so that strangers cannot take all memory.
+/// Handshakes at one time, of each protocol; more are refused, so that strangers cannot take all memory.
 const HANDSHAKES: usize = 64;
-/// Bytes of datagrams that wait in either direction: some milliseconds at the rate of a fast link. What does not fit is
-/// lost as on any link.
-const DATAGRAMS: usize = 4 << 20;
-/// UDP payload that is tried for: a packet of 1,500 bytes over IPv4, without its headers.
-const LARGEST_UDP: u16 = 1_472;
-/// Streams that a peer may open on a connection: one session, and room for one more class.
-const STREAMS: u32 = 4;
 
 /// A connection that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,55 +67,43 @@ pub enum DialError {
         source: quinn::ConnectionError,
     },
     /// Nothing answered.
-    #[error("{0}: no answer within 3 s; is UDP to it open?")]
+    #[error("{0}: no answer within 3 s, by UDP or by TCP; is either open to it?")]
     Timeout(String),
+    /// TLS over TCP, after QUIC had no answer.
+    #[error("{address}: no answer by UDP; by TCP: {source}")]
+    Tcp {
+        /// As given.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// HTTP/2 did not come up.
     #[error("{0}")]
     Http(#[from] tonic::transport::Error),
 }
 
-/// The QUIC endpoint.
+/// Both ways, on one port number.
 #[derive(Debug, Clone)]
 pub struct Transport {
-    endpoint: quinn::Endpoint,
-}
-
-fn parameters() -> Arc<quinn::TransportConfig> {
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(LARGEST_UDP);
-    let mut config = quinn::TransportConfig::default();
-    config
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .initial_rtt(INITIAL_RTT)
-        .max_idle_timeout(quinn::IdleTimeout::try_from(IDLE_TIMEOUT).ok())
-        .max_concurrent_bidi_streams(STREAMS.into())
-        .max_concurrent_uni_streams(0u32.into())
-        .mtu_discovery_config(Some(discovery))
-        .datagram_receive_buffer_size(Some(DATAGRAMS))
-        .datagram_send_buffer_size(DATAGRAMS);
-    Arc::new(config)
+    quic: Quic,
+    listener: Arc<TcpListener>,
+    waiting: tcp::Waiting,
 }
 
 impl Transport {
-    /// Opens the UDP socket. Connections are refused until [`Transport::serve_with`] was called. `reset`: a secret by which
-    /// peers learn at once that a process with the same one before it is gone.
+    /// Opens the UDP socket and the TCP one of the same port. Connections are refused until [`Transport::serve_with`] was
+    /// called. `reset`: a secret by which peers learn at once that a process with the same one before it is gone.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr, reset: &[u8; 32]) -> std::io::Result<Self> {
+    pub async fn bind(address: SocketAddr, reset: &[u8; 32]) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, reset);
-        // Only ids that it made itself are answered by a reset, so they must be known again too.
-        let ids = hmac::sign(&key, b"connection ids");
-        let ids = ids
-            .as_ref()
-            .first_chunk()
-            .copied()
-            .map_or(0, u64::from_be_bytes);
-        let mut config = quinn::EndpointConfig::new(Arc::new(key));
-        config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-        let endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))?;
-        Ok(Self { endpoint })
+        let listener = TcpListener::bind(socket.local_addr()?).await?;
+        Ok(Self {
+            quic: Quic::new(socket, reset)?,
+            listener: Arc::new(listener),
+            waiting: tcp::Waiting::default(),
+        })
     }
 
     /// Where it is bound.
@@ -126,22 +111,29 @@ impl Transport {
     /// # Errors
     /// When the socket is gone.
     pub fn local_address(&self) -> std::io::Result<SocketAddr> {
-        self.endpoint.local_addr()
+        self.quic.endpoint.local_addr()
     }
 
-    /// Takes connections by this configuration from now on; those that are there stay.
+    /// Takes connections by this configuration from now on; hands every one that comes up to `links`, until it is closed.
     ///
     /// # Errors
-    /// When it does not suit QUIC.
-    pub fn serve_with(&self, tls: Arc<rustls::ServerConfig>) -> Result<(), DialError> {
-        let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls)?;
-        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(parameters());
-        self.endpoint.set_server_config(Some(config));
-        Ok(())
+    /// When the configuration does not suit QUIC.
+    pub fn serve(
+        &self,
+        tls: Arc<rustls::ServerConfig>,
+        links: mpsc::Sender<Link>,
+    ) -> Result<impl Future<Output = ()> + Send + use<>, DialError> {
+        self.quic.serve_with(Arc::clone(&tls))?;
+        let acceptor = TlsAcceptor::from(Arc::new(with_packets(&tls)));
+        let (quic, tcp) = (self.clone(), self.clone());
+        let by_tcp = links.clone();
+        Ok(async move {
+            tokio::join!(quic.accept_quic(links), tcp.accept_tcp(acceptor, by_tcp));
+        })
     }
 
-    /// Connects to `HOST:PORT`. Under TLS 1.3 this does not show yet that the other side takes our certificate.
+    /// Connects to `HOST:PORT`, by QUIC or, where that has no answer, by TCP. Under TLS 1.3 this does not show yet that the
+    /// other side takes our certificate. `only_quic`: TCP is not tried.
     ///
     /// # Errors
     /// When no address of it answers in time, or it is not who the configuration asks for.
@@ -149,19 +141,17 @@ impl Transport {
         &self,
         address: &str,
         tls: Arc<rustls::ClientConfig>,
+        only_quic: bool,
     ) -> impl Future<Output = Result<Link, DialError>> + Send + use<> {
         let (this, address) = (self.clone(), address.to_owned());
         async move {
-            let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
-            let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-            config.transport_config(parameters());
             let mut last = unresolved(&address, std::io::ErrorKind::NotFound.into());
             let resolved = match tokio::net::lookup_host(address.clone()).await {
                 Ok(resolved) => resolved,
                 Err(source) => return Err(unresolved(&address, source)),
             };
             for to in resolved {
-                match this.attempt(address.clone(), to, config.clone()).await {
+                match this.attempt(&address, to, &tls, only_quic).await {
                     Ok(link) => return Ok(link),
                     Err(error) => last = error,
                 }
@@ -172,37 +162,100 @@ impl Transport {
 
     async fn attempt(
         &self,
-        address: String,
+        address: &str,
         to: SocketAddr,
-        config: quinn::ClientConfig,
+        tls: &Arc<rustls::ClientConfig>,
+        only_quic: bool,
     ) -> Result<Link, DialError> {
-        // The name in the handshake is not what is verified: the certificate's SPIFFE name is.
-        let connecting = match self.endpoint.connect_with(config, to, SERVER_NAME) {
-            Ok(connecting) => connecting,
-            Err(source) => return Err(DialError::Connect { address, source }),
+        let by_quic = self.quic.dial(address, to, Arc::clone(tls));
+        if only_quic {
+            return by_quic.await.map(Link::quic);
+        }
+        let mut by_quic = pin!(by_quic);
+        // An answer is an answer, also where it is no.
+        if let Ok(answered) = tokio::time::timeout(HEAD_START, &mut by_quic).await {
+            return answered.map(Link::quic);
+        }
+        let by_tcp = tokio::time::timeout(CONNECT_TIMEOUT, dial_tcp(to, tls));
+        let mut by_tcp = pin!(by_tcp);
+        let tcp = |done: Result<std::io::Result<Link>, _>| match done {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(source)) => Err(DialError::Tcp {
+                address: address.to_owned(),
+                source,
+            }),
+            Err(_) => Err(DialError::Timeout(address.to_owned())),
         };
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Ok(Link { connection }),
-            Ok(Err(source)) => Err(DialError::Connection { address, source }),
-            Err(_) => Err(DialError::Timeout(address)),
+        tokio::select! {
+            done = &mut by_quic => match done {
+                Ok(connection) => Ok(Link::quic(connection)),
+                Err(DialError::Timeout(_)) => tcp(by_tcp.await),
+                Err(error) => Err(error),
+            },
+            done = &mut by_tcp => match tcp(done) {
+                Ok(link) => Ok(link),
+                Err(error) => by_quic.await.map(Link::quic).map_err(|_| error),
+            },
         }
     }
 
-    /// Hands every connection that comes up to `links`, until the endpoint is closed.
-    pub async fn accept(&self, links: mpsc::Sender<Link>) {
+    async fn accept_quic(&self, links: mpsc::Sender<Link>) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-        while let Some(incoming) = self.endpoint.accept().await {
+        while let Some(incoming) = self.quic.endpoint.accept().await {
             let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
                 incoming.refuse();
                 continue;
             };
+            // Whoever is many at once must show first that packets to the address reach it.
+            let many = handshakes.available_permits() < HANDSHAKES / 2;
+            if many && !incoming.remote_address_validated() {
+                let _ = incoming.retry();
+                continue;
+            }
+            let from = incoming.remote_address();
+            let Some(accepted) = self.quic.accepted(incoming) else {
+                continue;
+            };
             let links = links.clone();
             tokio::spawn(async move {
-                let from = incoming.remote_address();
-                match tokio::time::timeout(CONNECT_TIMEOUT, incoming).await {
+                match tokio::time::timeout(CONNECT_TIMEOUT, accepted).await {
                     Ok(Ok(connection)) => {
-                        let _ = links.send(Link { connection }).await;
+                        let _ = links.send(Link::quic(connection)).await;
                     }
+                    Ok(Err(error)) => tracing::debug!(%from, %error, "connection refused"),
+                    Err(_) => tracing::debug!(%from, "connection did not come up in time"),
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    async fn accept_tcp(&self, acceptor: TlsAcceptor, links: mpsc::Sender<Link>) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        while !links.is_closed() {
+            let (stream, from) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    pause(&error).await;
+                    continue;
+                }
+            };
+            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
+                continue;
+            };
+            let (acceptor, links) = (acceptor.clone(), links.clone());
+            let waiting = self.waiting.clone();
+            tokio::spawn(async move {
+                let taken = async {
+                    stream.set_nodelay(true)?;
+                    let stream = TlsStream::from(acceptor.accept(stream).await?);
+                    tcp::accepted(stream, from, &waiting).await
+                };
+                match tokio::time::timeout(CONNECT_TIMEOUT, taken).await {
+                    Ok(Ok(Some(connection))) => {
+                        let _ = links.send(Link::tcp(connection)).await;
+                    }
+                    Ok(Ok(None)) => {}
                     Ok(Err(error)) => tracing::debug!(%from, %error, "connection refused"),
                     Err(_) => tracing::debug!(%from, "connection did not come up in time"),
                 }
@@ -213,9 +266,32 @@ impl Transport {
 
     /// Says goodbye to everybody and waits a moment for it to leave.
     pub async fn close(&self) {
-        self.endpoint.close(0u32.into(), b"shutdown");
-        let _ = tokio::time::timeout(Duration::from_millis(300), self.endpoint.wait_idle()).await;
+        let endpoint = &self.quic.endpoint;
+        endpoint.close(0u32.into(), b"shutdown");
+        let _ = tokio::time::timeout(Duration::from_millis(300), endpoint.wait_idle()).await;
     }
+}
+
+/// A connection by TCP, and in a while one for its packets.
+async fn dial_tcp(to: SocketAddr, tls: &Arc<rustls::ClientConfig>) -> std::io::Result<Link> {
+    let connection = tcp::Connection::new(tls_to(to, Arc::clone(tls)).await?, to)?;
+    if let Some(packets) = for_packets(tls) {
+        let packets = Arc::new(packets);
+        tcp::open_packets(&connection, move || tls_to(to, Arc::clone(&packets)));
+    }
+    Ok(Link::tcp(connection))
+}
+
+async fn tls_to(
+    to: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(to).await?;
+    stream.set_nodelay(true)?;
+    // Whom it must be the verifier decides, not by this name.
+    let name = ServerName::try_from(SERVER_NAME).map_err(std::io::Error::other)?;
+    let stream = TlsConnector::from(tls).connect(name, stream).await?;
+    Ok(TlsStream::from(stream))
 }
 
 fn unresolved(address: &str, source: std::io::Error) -> DialError {
@@ -224,125 +300,3 @@ fn unresolved(address: &str, source: std::io::Error) -> DialError {
         source,
     }
 }
-
-/// One connection.
-#[derive(Debug, Clone)]
-pub struct Link {
-    connection: quinn::Connection,
-}
-
-impl Link {
-    /// Where the other end is.
-    #[must_use]
-    pub fn remote(&self) -> SocketAddr {
-        self.connection.remote_address()
-    }
-
-    /// Which protocol was agreed on.
-    #[must_use]
-    pub fn alpn(&self) -> Option<Vec<u8>> {
-        self.connection
-            .handshake_data()
-            .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
-            .and_then(|data| data.protocol)
-    }
-
-    /// The other end's certificates, its leaf first; empty when it showed none.
-    #[must_use]
-    pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
-        self.connection
-            .peer_identity()
-            .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
-            .map(|certificates| *certificates)
-            .unwrap_or_default()
-    }
-
-    /// Bytes that only the two ends of this connection know.
-    #[must_use]
-    pub fn export_keying(&self, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
-        let mut out = [0; 32];
-        self.connection
-            .export_keying_material(&mut out, label, context)
-            .ok()
-            .map(|()| out)
-    }
-
-    /// Opens the stream that carries HTTP/2; the opener's preface is what makes the other end see it.
-    ///
-    /// # Errors
-    /// When the connection is over.
-    pub async fn channel(&self) -> Result<Channel, DialError> {
-        let halves = self
-            .connection
-            .open_bi()
-            .await
-            .map_err(|source| DialError::Connection {
-                address: self.remote().to_string(),
-                source,
-            })?;
-        let stream = QuicStream::new(self.connection.clone(), halves);
-        let endpoint = Endpoint::from_static("http://causeway")
-            .connect_timeout(CONNECT_TIMEOUT)
-            .initial_stream_window_size(Some(WINDOW))
-            .initial_connection_window_size(Some(WINDOW));
-        Ok(channel_over(endpoint, stream).await?)
-    }
-
-    /// The next stream that the other end opened; `None` when the connection is over.
-    pub async fn accept<I>(&self, info: I) -> Option<Io<QuicStream, I>> {
-        let halves = self.connection.accept_bi().await.ok()?;
-        Some(Io::new(
-            QuicStream::new(self.connection.clone(), halves),
-            info,
-        ))
-    }
-
-    /// Bytes of the largest datagram that fits the path as it is known now; `None`: the other end takes none.
-    #[must_use]
-    pub fn room(&self) -> Option<usize> {
-        self.connection.max_datagram_size()
-    }
-
-    /// Sends a datagram, once there is place for it. False: the connection is over.
-    pub async fn send(&self, datagram: Bytes) -> bool {
-        let sent = self.connection.send_datagram_wait(datagram).await;
-        // One that has become too large meanwhile is lost: the path is narrower than it was.
-        !matches!(sent, Err(quinn::SendDatagramError::ConnectionLost(_)))
-    }
-
-    /// The next datagram; `None`: the connection is over.
-    pub async fn receive(&self) -> Option<Bytes> {
-        self.connection.read_datagram().await.ok()
-    }
-
-    /// One that has come already.
-    #[must_use]
-    pub fn received(&self) -> Option<Bytes> {
-        self.connection.read_datagram().now_or_never()?.ok()
-    }
-
-    /// UDP packets that have come from the other end so far.
-    #[must_use]
-    pub fn heard(&self) -> u64 {
-        self.connection.stats().udp_rx.datagrams
-    }
-
-    /// Which connection of this process it is.
-    #[must_use]
-    pub fn number(&self) -> usize {
-        self.connection.stable_id()
-    }
-
-    /// Waits until it is over, and says why.
-    pub async fn closed(&self) -> String {
-        self.connection.closed().await.to_string()
-    }
-
-    /// Ends it at once.
-    pub fn close(&self, reason: &str) {
-        self.connection.close(0u32.into(), reason.as_bytes());
-    }
-}
-
-/// HTTP/2 window: a frame and the next one on the way.
-pub const WINDOW: u32 = 4 << 20;

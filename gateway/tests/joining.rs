@@ -261,12 +261,14 @@ async fn joins_that_only_hold_the_port_open_are_bounded() {
     let (east, west) = (leader("east").await, leader("west").await);
     let text = east.token(None).await;
     let token = JoinToken::decode(&text).unwrap();
-    let transport = Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32]).unwrap();
+    let transport = Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32])
+        .await
+        .unwrap();
     let config = Arc::new(causeway_certs::tls::join_client(&token).unwrap());
     let mut held = Vec::new();
     let refused = loop {
         let link = transport
-            .dial(&token.gateways[0], Arc::clone(&config))
+            .dial(&token.gateways[0], Arc::clone(&config), false)
             .await;
         let link = link.unwrap();
         // Served connections stay for as long as a join may take.

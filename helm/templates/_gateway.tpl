@@ -99,6 +99,7 @@ spec:
             - {name: RUST_LOG, value: {{ .root.Values.log | quote }}}
           ports:
             - {name: session, containerPort: {{ $values.expose.port }}, protocol: UDP}
+            - {name: session-tcp, containerPort: {{ $values.expose.port }}, protocol: TCP}
             - {name: local, containerPort: 7444, protocol: TCP}
             - {name: dns, containerPort: 7453, protocol: UDP}
             - {name: dns-tcp, containerPort: 7453, protocol: TCP}

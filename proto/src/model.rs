@@ -28,8 +28,8 @@ pub use export::{
     InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Node, Workload,
 };
 pub use follow::{
-    Enrolment, FollowHello, FollowRequest, FollowState, IssuedCertificate, OwnGateway, Publication,
-    WatchScope,
+    Carries, Enrolment, FollowHello, FollowRequest, FollowState, IssuedCertificate, OwnGateway,
+    Publication, WatchScope,
 };
 pub use frame::{
     Ack, Beat, Bye, ByeReason, Frame, Held, Hello, Nack, NackReason, SnapshotBegin, SnapshotEnd,
@@ -49,8 +49,8 @@ pub use lead::{
 pub use problem::{Condition, ConditionStatus, Conflict, ConflictField, Problem, ProblemKind};
 pub use report::{Report, ServiceCounters};
 pub use status::{
-    AddressKind, DnsRecord, GatewayStatus, NodeStatus, PeerStatus, PortStatus, Resolution,
-    ServiceCounts, ServiceStatus, SessionStatus, ShareStatus, Transport, Whois,
+    AddressKind, DnsRecord, GatewayStatus, NodeStatus, PathStatus, PeerStatus, PortStatus,
+    Resolution, ServiceCounts, ServiceStatus, SessionStatus, ShareStatus, Transport, Whois,
 };
 pub use trust::{IssuedEnrolment, IssuedToken, TrustBundle, TrustState};
 pub use view::{

@@ -63,6 +63,17 @@ struct SessionForm {
     clock_skew_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_expires: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathForm>,
+}
+
+/// The way to a gateway, as the session's connection has found it.
+#[derive(Debug, Serialize)]
+struct PathForm {
+    rtt_us: u64,
+    sent: u64,
+    lost: u64,
+    mtu: u16,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,7 +132,32 @@ impl SessionForm {
             version: s.version,
             clock_skew_ms: s.clock_skew_ms,
             certificate_expires: s.certificate_expires.map(when),
+            path: s.path.map(|path| PathForm {
+                rtt_us: path.rtt_us,
+                sent: path.sent,
+                lost: path.lost,
+                mtu: path.mtu,
+            }),
         }
+    }
+
+    /// After its peer.
+    fn row(&self, peer: &str) -> Vec<String> {
+        let path = |text: fn(&PathForm) -> String| or_dash(self.path.as_ref().map(text).as_ref());
+        vec![
+            peer.to_owned(),
+            self.gateway.clone(),
+            self.transport.to_owned(),
+            self.address.clone(),
+            path(|path| format!("{:.1} ms", path.rtt_us as f64 / 1_000.0)),
+            path(|path| {
+                let share = 100.0 * path.lost as f64 / path.sent.max(1) as f64;
+                format!("{share:.1} %")
+            }),
+            path(|path| path.mtu.to_string()),
+            self.since.clone(),
+            or_dash(self.certificate_expires.as_ref()),
+        ]
     }
 
     fn text(&self) -> String {
@@ -203,6 +239,30 @@ pub fn peers_text(peers: &[PeerForm]) -> String {
     out
 }
 
+/// A table of all sessions, with what each has found of its path.
+fn sessions_text(peers: &[PeerForm]) -> String {
+    let head = [
+        "PEER",
+        "GATEWAY",
+        "BY",
+        "ADDRESS",
+        "ROUND TRIP",
+        "LOST",
+        "MTU",
+        "SINCE",
+        "CERTIFICATE ENDS",
+    ];
+    let sessions = |peer: &PeerForm| -> Vec<Vec<String>> {
+        let each = peer.sessions.iter();
+        each.map(|session| session.row(&peer.cluster)).collect()
+    };
+    let rows: Vec<_> = peers.iter().flat_map(sessions).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(&head, rows))
+}
+
 impl PeersForm {
     /// Of all peers.
     pub fn of(peers: &BTreeMap<ClusterId, PeerStatus>) -> Self {
@@ -218,6 +278,6 @@ impl Show for PeersForm {
             return "no peers; `causeway token create` here and `causeway join TOKEN` in another cluster pair the two\n"
                 .to_owned();
         }
-        peers_text(&self.peers)
+        peers_text(&self.peers) + &sessions_text(&self.peers)
     }
 }

@@ -60,6 +60,9 @@ fn the_current_context_where_nothing_else_is_said() {
         east   live       0.4 s ago  1789990000.7  1789990001.12  e1 quic   2         10.244.0.0/16 as 242.1.0.0/16  plain, packets not authenticated
         north  withdrawn  4 min ago  1789000000.1  -              -         0         -                              none pass: they must be encrypted, and the peer cannot
         north: last error at 2026-09-21T14:12:50Z: dialling 192.0.2.7:7443: no answer in 5 s
+
+        PEER  GATEWAY  BY    ADDRESS         ROUND TRIP  LOST   MTU   SINCE                 CERTIFICATE ENDS
+        east  e1       quic  192.0.2.1:7443  0.4 ms      0.5 %  1500  2026-09-21T13:13:20Z  2026-09-22T12:26:40Z
     "#]],
     );
 }

@@ -36,6 +36,12 @@ pub fn peers() -> BTreeMap<ClusterId, PeerStatus> {
         version: 1,
         clock_skew_ms: 12,
         certificate_expires: Some(at(80_000)),
+        path: Some(PathStatus {
+            rtt_us: 420,
+            sent: 1_000,
+            lost: 5,
+            mtu: 1_500,
+        }),
     };
     let east = PeerStatus {
         number: number(1),

@@ -47,6 +47,8 @@ counted! {
         BadTransport = "bad-transport",
         /// A fragment of clusterset traffic.
         Fragment = "fragment",
+        /// The path to the peer does not take it, not even in two pieces.
+        TooBig = "too-big",
         /// Neither TCP, UDP, ICMP echo nor an ICMP error about a known flow.
         UnsupportedProtocol = "unsupported-protocol",
         /// The TTL ran out here.

@@ -7,7 +7,7 @@
 #![no_std]
 
 /// Changes with any change of a key, a value, a map's name, type or meaning. Pins live under `v<LAYOUT_VERSION>`.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Declares plain map types: layout in C order, size asserted, readable by user space as bytes. Aligned to words, as
 /// map memory is: programs then read addresses in one go, not byte by byte.

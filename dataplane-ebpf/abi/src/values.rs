@@ -149,7 +149,7 @@ plain! {
     }
 
     /// `routes` (key: peer number as u32): how to reach a peer.
-    Route[264] {
+    Route[268] {
         /// The number under which the peer knows us.
         their_number: u16,
         /// [`route_flags`].
@@ -162,6 +162,9 @@ plain! {
         peer_gateways: [[u8; 16]; 8],
         /// Outer addresses of our gateways that are alive.
         own_gateways: [[u8; 16]; 8],
+        /// Bytes of the largest inner packet that goes in one piece; 0: what the tunnel takes.
+        mtu: u16,
+        reserved: u16,
     }
 
     /// `flows4` and `half4`: written by the programs only.

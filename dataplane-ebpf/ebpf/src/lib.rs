@@ -19,6 +19,7 @@ pub mod host;
 pub mod icmp;
 pub mod lookup;
 pub mod maps;
+pub mod mtu;
 pub mod parse;
 pub mod pod;
 pub mod reject;

@@ -127,6 +127,8 @@ pub struct Scratch {
     pub identity: u16,
     /// The pod's entry has seen no answer yet.
     pub first: u16,
+    /// What the sender of a packet that is too big is told, in bytes.
+    pub mtu: u16,
 }
 
 /// This CPU's scratch room.

@@ -10,7 +10,7 @@ use crate::{
     backend::Arrival,
     client::{self, Home},
     flow::{self, Found},
-    lookup, maps,
+    lookup, maps, mtu,
     parse::{ETHERNET, Ipv4, Kind},
     reject,
     rewrite::{self, Change},
@@ -121,6 +121,9 @@ fn answered(
         };
         return client::arrive(ctx, config, packet, pod);
     }
+    if peer != 0 {
+        mtu::keep(ctx, config, packet, peer)?;
+    }
     let outer = answer_outer(config, &flow, client, identity)?;
     let mut change = Change {
         source: flow.address,
@@ -194,6 +197,7 @@ fn dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, Dr
         maps::scratch()?.first = u16::from(first);
         return Ok(Next::Own);
     }
+    mtu::keep(ctx, config, packet, flow.peer)?;
     let hop = lookup::hop(config, flow.peer, flow.hash, false)?;
     rewrite::apply(
         ctx,

@@ -4,12 +4,19 @@ use aya_ebpf::programs::TcContext;
 use causeway_abi::{Config, DropReason, faults, protocol};
 
 use crate::{
+    maps,
     parse::{ETHERNET, Ipv4, checksum_after, fold, sum_20, sum_add, sum_replace, tcp},
     rewrite::{TCP_CHECKSUM, store, store_macs},
     skb::{self, Packet},
     verdict::{self, Action, rejects},
 };
 
+/// Type and codes of ICMP errors (RFC 792).
+const UNREACHABLE: u8 = 3;
+const PORT_UNREACHABLE: u8 = 3;
+const FRAGMENTATION_NEEDED: u8 = 4;
+/// Where UDP's checksum stands.
+const UDP_CHECKSUM: u32 = 6;
 /// Hop limit of what we send ourselves.
 const TTL: u8 = 64;
 /// Where the transport header stands without IP options.
@@ -44,6 +51,9 @@ pub fn in_place(ctx: &TcContext, config: &Config, reason: DropReason) -> Result<
     let ip = skb::header(ctx)
         .filter(|ip| ip.header_length() == 20)
         .ok_or(reason)?;
+    if matches!(reason, DropReason::TooBig) {
+        return too_big(ctx, &ip).map_err(|_| reason);
+    }
     match ip.protocol {
         protocol::TCP => reset(ctx, &ip, reason),
         protocol::UDP => unreachable(ctx, &ip).map_err(|_| reason),
@@ -110,7 +120,7 @@ fn reset(ctx: &TcContext, ip: &Ipv4, reason: DropReason) -> Result<(), DropReaso
         ([0; 4], acknowledged, tcp::RST | tcp::ACK)
     };
     let [q0, q1, q2, q3] = sequence;
-    let partial = checksum_is_partial(ctx, reason)?;
+    let partial = sum_is_partial(ctx, L4 + TCP_CHECKSUM, reason)?;
     skb::resize(ctx, L4 + 20).map_err(|_| reason)?;
     let mut out = [
         dp0, dp1, sp0, sp1, q0, q1, q2, q3, k0, k1, k2, k3, 0x50, flags, 0, 0, 0, 0, 0, 0,
@@ -134,11 +144,11 @@ fn reset(ctx: &TcContext, ip: &Ipv4, reason: DropReason) -> Result<(), DropReaso
     store(ctx, ETHERNET, &back).map_err(|_| reason)
 }
 
-/// Whether a device is still to fill in the TCP checksum. Nothing tells programs, but a replacement that is not of the
+/// Whether a device is still to fill in the checksum there. Nothing tells programs, but a replacement that is not of the
 /// pseudo header changes the field only if not.
 #[inline(always)]
-fn checksum_is_partial(ctx: &TcContext, reason: DropReason) -> Result<bool, DropReason> {
-    let at = (L4 + TCP_CHECKSUM) as usize;
+fn sum_is_partial(ctx: &TcContext, at: u32, reason: DropReason) -> Result<bool, DropReason> {
+    let at = at as usize;
     let before: u16 = ctx.load(at).map_err(|_| reason)?;
     ctx.l4_csum_replace(at, 0, 0x0101, 2).map_err(|_| reason)?;
     let after: u16 = ctx.load(at).map_err(|_| reason)?;
@@ -149,18 +159,49 @@ fn checksum_is_partial(ctx: &TcContext, reason: DropReason) -> Result<bool, Drop
 /// device may be told to fill (UDP's, here the unused MTU) is zero, and so would be what is filled in.
 #[inline(never)]
 fn unreachable(ctx: &TcContext, ip: &Ipv4) -> Result<(), DropReason> {
+    complain(ctx, ip, PORT_UNREACHABLE, 0, false)
+}
+
+/// ICMP "fragmentation needed" with what goes (RFC 1191). The MTU stands where a device may be told to fill in UDP's
+/// checksum; then it is left to it: what makes the sum of all else right is the MTU.
+#[inline(never)]
+fn too_big(ctx: &TcContext, ip: &Ipv4) -> Result<(), DropReason> {
+    let at = L4 + UDP_CHECKSUM;
+    let partial = ip.protocol == protocol::UDP && sum_is_partial(ctx, at, DropReason::TooBig)?;
+    if ip.protocol == protocol::UDP && !partial {
+        // As it was: it is quoted.
+        ctx.l4_csum_replace(at as usize, 0x0101, 0, 2)
+            .map_err(|_| DropReason::TooBig)?;
+    }
+    complain(ctx, ip, FRAGMENTATION_NEEDED, maps::scratch()?.mtu, partial)
+}
+
+/// Destination unreachable with this code. `filled`: a device fills the MTU in.
+#[inline(always)]
+fn complain(
+    ctx: &TcContext,
+    ip: &Ipv4,
+    code: u8,
+    mtu: u16,
+    filled: bool,
+) -> Result<(), DropReason> {
     let quote: [u8; QUOTE] = ctx
         .load(ETHERNET as usize)
         .map_err(|_| DropReason::KernelRefused)?;
     skb::resize(ctx, L4 + 8 + QUOTE as u32)?;
-    let mut sum = u32::from_ne_bytes([3, 3, 0, 0]);
+    let [m0, m1] = mtu.to_be_bytes();
+    let mut sum = sum_add(
+        u32::from_ne_bytes([UNREACHABLE, code, 0, 0]),
+        u32::from_ne_bytes([0, 0, m0, m1]),
+    );
     let (words, _) = quote.as_chunks::<4>();
     for word in words {
         sum = sum_add(sum, u32::from_ne_bytes(*word));
     }
     let [c0, c1] = fold(sum);
     store(ctx, L4 + 8, &quote)?;
-    store(ctx, L4, &[3, 3, c0, c1, 0, 0, 0, 0_u8])?;
+    let [m0, m1] = if filled { [0, 0] } else { [m0, m1] };
+    store(ctx, L4, &[UNREACHABLE, code, c0, c1, 0, 0, m0, m1])?;
     store(
         ctx,
         ETHERNET,

@@ -17,6 +17,7 @@ use crate::parse::{ETHERNET, Ipv4, Transport, least_transport, parse_icmp, parse
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
 /// `BPF_F_ZERO_CSUM_TX`: the inner packet's checksums suffice, and the outer one over IPv4 may be absent.
 const ZERO_CSUM_TX: u64 = 1 << 1;
+const UDP_HEADER: u32 = 8;
 
 /// A clusterset packet, as read once.
 #[repr(C)]
@@ -88,6 +89,19 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
 pub fn is_ipv4(ctx: &TcContext) -> bool {
     // SAFETY: as above.
     unsafe { (*ctx.skb.skb).protocol == IPV4 }
+}
+
+/// Bytes of the IP packet; of a super-packet of UDP, of one of those that it will be.
+#[inline(always)]
+#[must_use]
+pub fn segment(ctx: &TcContext, packet: &Packet) -> u32 {
+    // SAFETY: as above.
+    let size = unsafe { (*ctx.skb.skb).gso_size };
+    if size == 0 {
+        u32::from(u16::from_be_bytes(packet.ip.total_length))
+    } else {
+        packet.l4 - ETHERNET + UDP_HEADER + size
+    }
 }
 
 /// As much of an IPv4 packet as tells whether it is any of ours.

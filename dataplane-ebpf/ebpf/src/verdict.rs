@@ -48,6 +48,7 @@ pub const fn rejects(reason: DropReason) -> bool {
             | DropReason::NoMapping
             | DropReason::DanglingId
             | DropReason::Forwarded
+            | DropReason::TooBig
     )
 }
 

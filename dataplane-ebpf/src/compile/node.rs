@@ -3,7 +3,7 @@
 use causeway_abi::{
     Config, LAYOUT_VERSION, NodePlace, Source, SourceKey4, config_flags, source_kind,
 };
-use causeway_proto::model::{Encryption, Prefix, ProblemKind, View};
+use causeway_proto::model::{Prefix, ProblemKind, View};
 
 use super::{Compiler, Gateway, v4, v4_prefix};
 use crate::image::{Lpm, Table};
@@ -11,7 +11,7 @@ use crate::image::{Lpm, Table};
 /// What the tunnel adds to an inner IP packet: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 bytes.
 pub const OVERHEAD: u16 = 50;
 /// What a session adds: outer IPv4 20, UDP 8; QUIC's short header 13 at most, the frame's 9, its seal 16; 8 bytes of ours.
-const SESSION_OVERHEAD: u16 = 74;
+pub(super) const SESSION_OVERHEAD: u16 = 74;
 /// IPv4 and TCP header without options.
 const HEADERS: u16 = 40;
 
@@ -38,11 +38,6 @@ impl Compiler<'_> {
         }
         let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits));
         let (mapping_low, mapping_high) = self.mapping_range();
-        let mut peers = view.peers.values();
-        let overhead = match peers.any(|peer| peer.encryption == Encryption::Encrypted) {
-            true => SESSION_OVERHEAD,
-            false => OVERHEAD,
-        };
         self.image.config = Config {
             layout: LAYOUT_VERSION,
             flags,
@@ -57,7 +52,7 @@ impl Compiler<'_> {
             faults: self.facts.faults,
             tunnel_port: view.tunnel_port.to_be_bytes(),
             mss: if self.facts.clamp {
-                self.facts.mtu.saturating_sub(overhead + HEADERS)
+                self.facts.mtu.saturating_sub(OVERHEAD + HEADERS)
             } else {
                 0
             },

@@ -9,6 +9,7 @@ use causeway_proto::model::{
     ProblemKind,
 };
 
+use super::node::{OVERHEAD, SESSION_OVERHEAD};
 use super::{Compiler, Gateway, v4, v4_prefix};
 use crate::image::{Lpm, Table};
 
@@ -123,6 +124,8 @@ impl Compiler<'_> {
             own_gateway_count,
             peer_gateways,
             own_gateways,
+            mtu: self.route_mtu(peer),
+            reserved: 0,
         };
         let entry = (u32::from(peer.number.number()), route);
         let routes = &mut self.image.routes;
@@ -131,6 +134,17 @@ impl Compiler<'_> {
 }
 
 impl Compiler<'_> {
+    /// What goes in one piece by a session, and before that between two nodes of ours. Where no session has told yet, as if
+    /// its path were like this node's uplink.
+    fn route_mtu(&self, peer: &PeerView) -> u16 {
+        if peer.encryption != Encryption::Encrypted {
+            return 0;
+        }
+        let by_session = self.facts.mtu.saturating_sub(SESSION_OVERHEAD);
+        let by_tunnel = self.facts.mtu.saturating_sub(OVERHEAD);
+        peer.mtu.unwrap_or(by_session).min(by_tunnel)
+    }
+
     /// Gateways of other nodes that carry packets to it, and true; all of them, and false, where none is known to.
     fn other_gateways(&self, peer: &PeerView) -> (Vec<Address>, bool) {
         let all = self.view.gateways.iter();

@@ -110,6 +110,7 @@ fn peer(n: u16, there: u16, ours: (&str, &str), gateways: &[&str], own: &[&str])
         nodes: gateways.iter().map(|a| address(a)).collect(),
         silent_gateways: Vec::new(),
         carried_by: BTreeSet::new(),
+        mtu: None,
         acknowledged_nodes: own,
         encryption: Encryption::Plain,
         liveness: Liveness::Live,

@@ -151,6 +151,7 @@ fn peer(encryption: Encryption) -> PeerView {
         nodes: Vec::new(),
         silent_gateways: Vec::new(),
         carried_by: BTreeSet::new(),
+        mtu: None,
         acknowledged_nodes: BTreeSet::new(),
         encryption,
         liveness: Liveness::Live,

@@ -21,6 +21,7 @@ fn session(peer_gateway: &str) -> SessionStatus {
         version: 1,
         clock_skew_ms: 3,
         certificate_expires: None,
+        path: None,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::transport::Link;
 use crate::tunnel::choice::{Rank, choose};
 use crate::tunnel::counts::{Counts, Lost};
 use crate::tunnel::cut::cut;
-use crate::tunnel::datagram::Datagram;
+use crate::tunnel::datagram::{Datagram, HEADER};
 use crate::tunnel::frame::{Bad, Outgoing};
 use crate::tunnel::merge::Merger;
 
@@ -34,6 +34,10 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks in a row at which nothing new was heard of a session, after which its packets go by another: two of its signs
 /// of life.
 const QUIET: u32 = 7;
+/// Such looks after which its gateway is dialled once more: UDP may be blocked from now on.
+const REDIAL: u32 = 12;
+/// Such looks after which nothing is carried by it: nodes send by another gateway then, if that hears more of the peer.
+const LOST: u32 = 30;
 /// Looks that a frame waits for a session with its peer: a gateway restarts within that.
 const HELD_LOOKS: u32 = 10;
 /// Frames that wait so, and their bytes, of all peers together: what a fast link brings in some milliseconds.
@@ -84,6 +88,16 @@ impl PartialEq for Ways {
         (self.leaving, self.waiting) == (other.leaving, other.waiting)
             && numbers(self) == numbers(other)
     }
+}
+
+/// What carries tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// Peers that packets are carried to, by their number: bytes of the largest inner packet that goes in one piece by all
+    /// sessions with it.
+    pub peers: BTreeMap<u16, u16>,
+    /// Connections, by their number, that nothing is heard of: it is time to look for another way.
+    pub quiet: BTreeSet<usize>,
 }
 
 type Devices = watch::Receiver<Option<Arc<Device>>>;
@@ -162,8 +176,8 @@ pub struct Carry {
     pub lost: watch::Sender<Option<Arc<Device>>>,
     /// Sessions.
     pub ways: watch::Receiver<Arc<Ways>>,
-    /// Numbers of the peers that packets are carried to.
-    pub carried: watch::Sender<BTreeSet<u16>>,
+    /// What is carried now.
+    pub carried: watch::Sender<Carried>,
     /// What goes and what is lost.
     pub counts: Arc<Counts>,
 }
@@ -187,10 +201,10 @@ pub async fn run(mut carry: Carry) {
         let device = device.filter(|_| !wanted.waiting);
         carrier.adjust(&wanted, &carry.device);
         carrier.give_held();
-        let carried = match &device {
-            Some(_) if !wanted.leaving => carrier.carried(),
-            _ => BTreeSet::new(),
-        };
+        let mut carried = carrier.carried();
+        if device.is_none() || wanted.leaving {
+            carried.peers.clear();
+        }
         carry.carried.send_if_modified(|told| {
             let news = *told != carried;
             *told = carried;
@@ -265,13 +279,20 @@ impl Carrier {
         }
     }
 
-    /// Peers with a session that is heard.
-    fn carried(&self) -> BTreeSet<u16> {
-        let heard = self
-            .open
-            .iter()
-            .filter(|(_, way)| way.rank() != Rank::Silent);
-        heard.map(|((peer, _), _)| *peer).collect()
+    fn carried(&self) -> Carried {
+        let mut carried = Carried::default();
+        for ((peer, number), way) in &self.open {
+            if way.quiet >= REDIAL {
+                carried.quiet.insert(*number);
+            }
+            let room = way.link.room().and_then(|room| room.checked_sub(HEADER));
+            if let Some(mtu) = room.filter(|_| way.quiet < LOST) {
+                let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                let least = carried.peers.entry(*peer).or_insert(mtu);
+                *least = mtu.min(*least);
+            }
+        }
+        carried
     }
 
     fn look(&mut self) {
@@ -300,10 +321,12 @@ impl Carrier {
         }
     }
 
-    /// Of those with this peer, the one for a flow of this hash.
-    fn way(&self, peer: u16, hash: u32) -> Option<&Way> {
+    /// Of those with this peer, the one for a flow of this hash, and the bytes of datagrams that it takes.
+    fn way(&self, peer: u16, hash: u32) -> Option<(&Way, usize)> {
         let all = self.open.range((peer, 0)..=(peer, usize::MAX));
-        choose(hash, all.map(|((_, n), way)| (*n, way.rank(), way)))
+        let taking =
+            all.filter_map(|((_, n), way)| Some((*n, way.rank(), (way, way.link.room()?))));
+        choose(hash, taking)
     }
 
     /// A frame of the programs goes to one of the peer's sessions, the same for all of a flow.
@@ -318,11 +341,10 @@ impl Carrier {
             }
         };
         let mut split = self.split;
-        let Some(way) = self.way(packet.peer, packet.label.hash) else {
+        let Some((way, room)) = self.way(packet.peer, packet.label.hash) else {
             return self.hold(packet.peer, frame);
         };
         let mut datagrams = Vec::new();
-        let room = way.link.room().unwrap_or_default();
         match cut(&packet, room, &mut split, &mut datagrams) {
             Ok(()) => {
                 let count = datagrams.len();
@@ -361,10 +383,8 @@ async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>, waiting: Arc<A
     while let Some(datagrams) = queued.recv().await {
         let bytes: usize = datagrams.iter().map(Bytes::len).sum();
         waiting.fetch_sub(bytes, Ordering::Relaxed);
-        for datagram in datagrams {
-            if !link.send(datagram).await {
-                return;
-            }
+        if !link.send(datagrams).await {
+            return;
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use causeway_certs::ca::Authority;
 use causeway_certs::dial::Holding;
 use causeway_proto::model::{
-    ClusterId, Exports, FollowState, GatewayAddress, GatewayName, LeaderState, NodeName,
+    Carries, ClusterId, Exports, FollowState, GatewayAddress, GatewayName, LeaderState, NodeName,
     Publication, Report, Revision, Timestamp, TrustBundle, TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,7 +60,7 @@ pub struct Shown {
     /// What packets to peers go by.
     pub ways: watch::Sender<Arc<Ways>>,
     /// Peers that packets are carried to here.
-    pub carries: watch::Sender<Arc<BTreeSet<ClusterId>>>,
+    pub carries: watch::Sender<Arc<Carries>>,
     /// Reports that go on to the leader.
     pub reports: mpsc::Sender<Report>,
 }
@@ -92,7 +92,9 @@ pub struct Driver {
     /// It stops soon.
     draining: bool,
     /// The gateway behind an address that we dialled.
-    known: BTreeMap<Target, GatewayName>,
+    known: BTreeMap<(ClusterId, String), GatewayName>,
+    /// Connections, by their number, that nothing is heard of.
+    quiet: BTreeSet<usize>,
     /// Peers that are not dialled before this, on the monotonic clock.
     hold: BTreeMap<ClusterId, u64>,
     /// Shown with the facts; made anew when they change.
@@ -195,6 +197,7 @@ impl Driver {
             controllers: BTreeMap::new(),
             draining: false,
             known: BTreeMap::new(),
+            quiet: BTreeSet::new(),
             hold: BTreeMap::new(),
             exports: Arc::default(),
             exports_changed: true,
@@ -280,7 +283,10 @@ impl Driver {
                     self.gateway.gateway_quiet(&leader);
                 }
             }
-            Input::Carried(numbers) => self.gateway.carries_to(&numbers),
+            Input::Carried(carried) => {
+                self.gateway.carries_to(&carried.peers);
+                self.quiet = carried.quiet;
+            }
             Input::FollowerGone(name, instance) => {
                 self.gateway.follower_down(&name, instance, now);
                 let same = |f: &Following| f.instance == instance;

@@ -1,11 +1,11 @@
 //! Shell: the device to the programs, as the agent of this node hands it over: this process may make no devices.
 
-use std::collections::BTreeSet;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::carry::Carried;
 use causeway_abi::names::handover::{ALIVE_MS, HELD, WANTED};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tokio::io::unix::AsyncFd;
@@ -50,7 +50,7 @@ impl Device {
 pub async fn take(
     listener: UnixListener,
     device: watch::Sender<Option<Arc<Device>>>,
-    mut carried: watch::Receiver<BTreeSet<u16>>,
+    mut carried: watch::Receiver<Carried>,
 ) {
     loop {
         let stream = match listener.accept().await {
@@ -77,7 +77,7 @@ pub async fn take(
 async fn with_agent(
     mut stream: UnixStream,
     device: &watch::Sender<Option<Arc<Device>>>,
-    carried: &mut watch::Receiver<BTreeSet<u16>>,
+    carried: &mut watch::Receiver<Carried>,
 ) -> io::Result<()> {
     let held = device.borrow().is_some();
     stream
@@ -102,15 +102,13 @@ async fn with_agent(
 }
 
 /// Which peers packets are carried to: whenever that changes, and as a sign of life.
-async fn tell(
-    to: &mut OwnedWriteHalf,
-    carried: &mut watch::Receiver<BTreeSet<u16>>,
-) -> io::Result<()> {
+async fn tell(to: &mut OwnedWriteHalf, carried: &mut watch::Receiver<Carried>) -> io::Result<()> {
     loop {
         let word: Vec<u8> = {
-            let peers = carried.borrow_and_update();
+            let carried = carried.borrow_and_update();
+            let peers = &carried.peers;
             let count = u16::try_from(peers.len()).unwrap_or(u16::MAX);
-            let words = std::iter::once(count).chain(peers.iter().copied());
+            let words = std::iter::once(count).chain(peers.keys().copied());
             words.flat_map(u16::to_be_bytes).collect()
         };
         to.write_all(&word).await?;

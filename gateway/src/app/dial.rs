@@ -19,8 +19,19 @@ const LONGEST_MS: u64 = 5_000;
 /// Gateways that are dialled at one time: a whole clusterset does not come back at once.
 const AT_ONCE: usize = 32;
 
-/// Cluster and `HOST:PORT`.
-pub type Target = (ClusterId, String);
+/// Pauses before QUIC is tried again with a gateway whose session goes by TCP, at least and at most twice as long.
+const QUIC_AGAIN_MS: u64 = 10_000;
+
+/// A gateway to dial.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// `HOST:PORT`.
+    pub address: String,
+    /// There is a session with it already, by TCP.
+    pub only_quic: bool,
+}
 
 /// A pause that doubles with each failure, by up to a half shorter so that a fleet does not move in step.
 fn pause(failures: u32, random: u64) -> Duration {
@@ -82,21 +93,28 @@ async fn dial(
     target: Target,
     places: Arc<tokio::sync::Semaphore>,
 ) -> Target {
-    let (cluster, address) = target.clone();
     let mut failures = 0;
     // Both sides of a session that broke would else dial at the same moment.
     tokio::time::sleep(Duration::from_millis(random_u64() % 100)).await;
     loop {
+        if target.only_quic {
+            let jitter = random_u64() % QUIC_AGAIN_MS;
+            tokio::time::sleep(Duration::from_millis(QUIC_AGAIN_MS + jitter)).await;
+        }
         let place = Arc::clone(&places).acquire_owned().await;
-        let dialled = sessions
-            .clone()
-            .dial(transport.clone(), cluster.clone(), address.clone());
+        let dialled = sessions.clone().dial(transport.clone(), target.clone());
         match dialled.await {
             Ok(()) => return target,
             Err(error) => {
                 let message = error.to_string();
+                let Target {
+                    cluster, address, ..
+                } = &target;
                 tracing::debug!(%cluster, %address, error = %message, "not connected");
-                core.tell(Input::DialFailed(cluster.clone(), message)).await;
+                if !target.only_quic {
+                    let failed = Input::DialFailed(cluster.clone(), message);
+                    core.tell(failed).await;
+                }
             }
         }
         drop(place);

@@ -1,17 +1,17 @@
 //! Shell: the one way to the core task: what it can be told, and what it shows to everybody.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use causeway_certs::dial::Holding;
 use causeway_certs::name::PeerName;
 use causeway_proto::model::{
-    Appointment, ClusterId, ClusterSettings, FollowHello, FollowState, Frame, GatewayName,
+    Appointment, Carries, ClusterId, ClusterSettings, FollowHello, FollowState, Frame, GatewayName,
     LeadReply, Mapping, Prefix, Problem, Publication, Report, Revision, Timestamp, TrustState,
     View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::carry::Carried;
 use crate::status::Facts;
 use crate::transport::Link;
 
@@ -82,7 +82,7 @@ pub enum Input {
     /// A follower has the state of this sequence number on its disk.
     FollowerAck(GatewayName, u64),
     /// Peers that a follower carries packets to.
-    FollowerCarries(GatewayName, BTreeSet<ClusterId>),
+    FollowerCarries(GatewayName, Carries),
     /// A follower says nothing.
     FollowerQuiet(GatewayName),
     /// A follower's connection is gone, of the process of that instance.
@@ -105,8 +105,8 @@ pub enum Input {
     ControllerGone(u64),
     /// What this gateway holds and a leader must not lose.
     Holding(oneshot::Sender<Holding>),
-    /// Numbers of the peers that packets are carried to here.
-    Carried(BTreeSet<u16>),
+    /// What is carried here.
+    Carried(Carried),
     /// This gateway will stop soon; another should lead, and others carry.
     Drain,
     /// Answered by a core that is well.
@@ -180,7 +180,7 @@ pub struct Watched {
     /// Who leads.
     pub leading: watch::Receiver<Arc<Leading>>,
     /// Peers that packets are carried to here.
-    pub carries: watch::Receiver<Arc<BTreeSet<ClusterId>>>,
+    pub carries: watch::Receiver<Arc<Carries>>,
 }
 
 impl Core {
@@ -228,7 +228,7 @@ impl Core {
 
     /// Peers that packets are carried to here, and when that changes.
     #[must_use]
-    pub fn carries(&self) -> watch::Receiver<Arc<BTreeSet<ClusterId>>> {
+    pub fn carries(&self) -> watch::Receiver<Arc<Carries>> {
         self.watched.carries.clone()
     }
 

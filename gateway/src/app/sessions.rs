@@ -9,12 +9,13 @@ use std::time::Duration;
 use causeway_certs::name::PeerName;
 use causeway_certs::tls::{self, Admitted, Tls};
 use causeway_proto::limits::FRAME_BYTES;
-use causeway_proto::model::{ClusterId, Frame, Timestamp};
+use causeway_proto::model::{Frame, Timestamp};
 use causeway_proto::wire::pb::federation as pb;
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::dial::Target;
 use super::handle::{Core, Input, Opened, SessionId};
 use super::wall_clock;
 use crate::transport::{DialError, Link, Transport};
@@ -98,18 +99,18 @@ impl Sessions {
         ours.map_or(theirs, |ours| ours.min(theirs))
     }
 
-    /// Dials a gateway of `cluster`; comes back when the session is handed to the core.
+    /// Dials a gateway; comes back when the session is handed to the core.
     ///
     /// # Errors
     /// When it does not come up.
-    pub async fn dial(
-        self,
-        transport: Transport,
-        cluster: ClusterId,
-        address: String,
-    ) -> Result<(), SessionError> {
+    pub async fn dial(self, transport: Transport, target: Target) -> Result<(), SessionError> {
+        let Target {
+            cluster,
+            address,
+            only_quic,
+        } = target;
         let config = Arc::new(self.tls.peer_client(&cluster)?);
-        let link = transport.dial(&address, config).await?;
+        let link = transport.dial(&address, config, only_quic).await?;
         let Some(peer) = self.admit(&link)? else {
             return Err(tls::NotAdmitted::Protocol.into());
         };

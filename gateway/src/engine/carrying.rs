@@ -1,26 +1,28 @@
 //! Pure: which of this cluster's gateways carry packets to which peers, as they tell each other by way of the leader: agents
 //! give packets to those that do. One that leaves says so by carrying none; one that is silent is taken to carry none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use causeway_proto::model::{ClusterId, GatewayName, Node, NodeName, OwnGateway};
+use causeway_proto::model::{Carries, GatewayName, Node, NodeName, OwnGateway};
 
 use super::Gateway;
 use crate::now::Now;
 
 impl Gateway {
-    /// Peers that this gateway has a session with by which packets go.
+    /// What this gateway carries.
     #[must_use]
-    pub fn carries(&self) -> &BTreeSet<ClusterId> {
+    pub fn carries(&self) -> &Carries {
         &self.carries
     }
 
-    /// The same, by their numbers here.
-    pub fn carries_to(&mut self, numbers: &BTreeSet<u16>) {
+    /// The same, by the peers' numbers here.
+    pub fn carries_to(&mut self, carried: &BTreeMap<u16, u16>) {
         let peers = self.ledger.in_force().peers.iter();
-        let carried =
-            peers.filter(|(_, allotted)| numbers.contains(&allotted.value.number.number()));
-        let carries: BTreeSet<ClusterId> = carried.map(|(id, _)| id.clone()).collect();
+        let each = peers.filter_map(|(id, allotted)| {
+            let mtu = carried.get(&allotted.value.number.number())?;
+            Some((id.clone(), *mtu))
+        });
+        let carries: Carries = each.collect();
         self.dirty |= carries != self.carries;
         self.carries = carries;
     }
@@ -33,7 +35,7 @@ impl Gateway {
     }
 
     /// A follower's word.
-    pub fn follower_carries(&mut self, name: &GatewayName, carries: BTreeSet<ClusterId>) {
+    pub fn follower_carries(&mut self, name: &GatewayName, carries: Carries) {
         if self.is_leader() {
             self.carried_by(name, carries);
         }
@@ -41,10 +43,10 @@ impl Gateway {
 
     /// Another gateway of this cluster says nothing: the leader to a follower, or a follower to the leader.
     pub fn gateway_quiet(&mut self, name: &GatewayName) {
-        self.carried_by(name, BTreeSet::new());
+        self.carried_by(name, Carries::new());
     }
 
-    fn carried_by(&mut self, name: &GatewayName, carries: BTreeSet<ClusterId>) {
+    fn carried_by(&mut self, name: &GatewayName, carries: Carries) {
         if let Some(gateway) = self.gateways.get_mut(name) {
             self.dirty |= gateway.carries != carries;
             gateway.carries = carries;
@@ -61,7 +63,7 @@ impl Gateway {
             let node = known.iter().find(there).map(|(node, _)| (*node).clone());
             let found = node.map(|node| OwnGateway {
                 node,
-                carries: BTreeSet::new(),
+                carries: Carries::new(),
             });
             let gateway = self.gateways.get(&name).cloned().or(found);
             all.extend(gateway.map(|gateway| (name, gateway)));

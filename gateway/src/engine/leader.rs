@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_certs::bundle::authority_digest;
 use causeway_proto::limits::{LEASE_MS, PREFIXES_PER_CLUSTER};
 use causeway_proto::model::{
-    ByeReason, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Mapping,
+    ByeReason, Carries, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Mapping,
     OwnGateway, Part, PartKey, Prefix, Problem, Publication, Report, TrustState,
 };
 
@@ -135,7 +135,7 @@ impl Gateway {
         self.ledger.holder(Holder::Follower(name.clone()), true);
         let gateway = OwnGateway {
             node: hello.node.clone(),
-            carries: BTreeSet::new(),
+            carries: Carries::new(),
         };
         self.gateways.insert(name.clone(), gateway);
         self.followers.insert(name, Follower::new(hello));

@@ -183,7 +183,7 @@ impl Joining {
         let config = Arc::new(tls::join_client(token)?);
         let mut last = JoinFailed::NoGateway(token.issuer.clone());
         for gateway in &token.gateways {
-            let dialled = transport.dial(gateway, Arc::clone(&config)).await;
+            let dialled = transport.dial(gateway, Arc::clone(&config), false).await;
             let done = match dialled {
                 Ok(link) => {
                     let done = self.redeem_on(&link, token, own, dry_run).await;

@@ -1,6 +1,6 @@
 //! Pure: each peer as agents and operators see it, and whether packets may pass.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use causeway_proto::model::{
     ClusterId, Condition, ConditionStatus, Encryption, GatewayName, Liveness, PeerView,
@@ -36,7 +36,8 @@ pub(super) fn views(
                 p.gateways.values().map(|g| g.tunnel).collect()
             }),
             silent_gateways: silent.into_values().collect(),
-            carried_by: carried_by(known, id),
+            carried_by: carriers(known, id).map(|(name, _)| name.clone()).collect(),
+            mtu: carriers(known, id).map(|(_, mtu)| mtu).min(),
             nodes: part.map_or_else(Vec::new, |p| p.nodes.values().flatten().copied().collect()),
             acknowledged_nodes: peer.acknowledged_nodes(),
             encryption,
@@ -48,11 +49,13 @@ pub(super) fn views(
     views
 }
 
-/// Own gateways that have a session for packets to it.
-fn carried_by(known: &Known<'_>, id: &ClusterId) -> BTreeSet<GatewayName> {
+/// Own gateways that have a session for packets to it, and what goes there in one piece.
+fn carriers<'a>(
+    known: &Known<'a>,
+    id: &'a ClusterId,
+) -> impl Iterator<Item = (&'a GatewayName, u16)> {
     let carry = known.gateways.iter();
-    let carry = carry.filter(|(_, gateway)| gateway.carries.contains(id));
-    carry.map(|(name, _)| name.clone()).collect()
+    carry.filter_map(|(name, gateway)| Some((name, *gateway.carries.get(id)?)))
 }
 
 /// Plain only where both say so; never silently.

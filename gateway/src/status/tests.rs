@@ -24,6 +24,7 @@ fn peer() -> PeerView {
         nodes: vec![address("192.0.2.11"), address("192.0.2.12")],
         silent_gateways: Vec::new(),
         carried_by: BTreeSet::new(),
+        mtu: None,
         acknowledged_nodes: BTreeSet::new(),
         encryption: Encryption::Plain,
         liveness: Liveness::Live,

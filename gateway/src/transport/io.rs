@@ -1,10 +1,12 @@
-//! Shell: one QUIC stream as a byte stream.
+//! Shell: what HTTP/2 goes on: a stream of QUIC, or a whole TLS connection.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
 
 /// Both halves of a QUIC bidirectional stream; keeps its connection open while it lives.
 #[derive(Debug)]
@@ -29,30 +31,51 @@ impl QuicStream {
     }
 }
 
-impl AsyncRead for QuicStream {
+/// A byte stream of a connection.
+#[derive(Debug)]
+pub enum LinkStream {
+    /// One of several.
+    Quic(QuicStream),
+    /// The only one.
+    Tcp(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for LinkStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.receive), cx, buf)
+        match self.get_mut() {
+            Self::Quic(stream) => AsyncRead::poll_read(Pin::new(&mut stream.receive), cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
-impl AsyncWrite for QuicStream {
+impl AsyncWrite for LinkStream {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, buf)
+        match self.get_mut() {
+            Self::Quic(stream) => AsyncWrite::poll_write(Pin::new(&mut stream.send), cx, buf),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(Pin::new(&mut self.send), cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Quic(stream) => AsyncWrite::poll_flush(Pin::new(&mut stream.send), cx),
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_shutdown(Pin::new(&mut self.send), cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Quic(stream) => AsyncWrite::poll_shutdown(Pin::new(&mut stream.send), cx),
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }

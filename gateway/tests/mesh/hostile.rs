@@ -63,7 +63,7 @@ struct Hostile {
 }
 
 impl Hostile {
-    fn new(east: &Cluster, west: &Cluster) -> Self {
+    async fn new(east: &Cluster, west: &Cluster) -> Self {
         let (set, now) = ("test".parse().unwrap(), app::wall_clock());
         let open = |cluster: &Cluster, id: &str| {
             Authority::open(&cluster.state_dir(), &id.parse().unwrap(), &set, now).unwrap()
@@ -78,7 +78,9 @@ impl Hostile {
         let roots = vec![own.certificate().to_vec()];
         let trust = Trust::new("east".parse().unwrap(), set.clone(), &roots, &state);
         Self {
-            transport: Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32]).unwrap(),
+            transport: Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32])
+                .await
+                .unwrap(),
             tls: Tls::new(leaf, TrustHandle::new(trust)),
             at: west.running().addresses.session.to_string(),
         }
@@ -89,7 +91,7 @@ impl Hostile {
         let config = self.tls.peer_client(&"west".parse().unwrap()).unwrap();
         let link: Link = self
             .transport
-            .dial(&self.at, Arc::new(config))
+            .dial(&self.at, Arc::new(config), false)
             .await
             .unwrap();
         let mut grpc = tonic::client::Grpc::new(link.channel().await.unwrap());
@@ -135,7 +137,7 @@ async fn frames_that_are_none_are_the_peers_fault() {
     let west = Cluster::start("west", "w1").await;
     pair(&west, &east).await;
     west.publish(exports("w1", &["10.244.1.5"])).await;
-    let hostile = Hostile::new(&east, &west);
+    let hostile = Hostile::new(&east, &west).await;
     east.stop().await;
 
     let first = bytes(&hello("east"));

@@ -1,6 +1,7 @@
 //! Shell: our real programs in a lab: their configurations, their start, their pairing.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::lab::{Lab, fetch, firewall, object, programs, wait};
 
 /// UDP port of tunnel packets.
 pub const TUNNEL_PORT: u16 = 7472;
+/// Where gateways show metrics, to their own node.
+const METRICS: &str = "127.0.0.1:7446";
 /// Where gateways answer DNS.
 const DNS_PORT: u16 = 7453;
 /// Makes rings and flow hashes the same in every run.
@@ -197,6 +200,7 @@ advertise:
 listen:
   socket: {socket}
   device: {device}
+  metrics: {METRICS}
 state_dir: {state}
 encryption: {encryption}
 seed: \"{SEED}\"
@@ -422,6 +426,20 @@ gateways:
         self.lab
             .pod(from)
             .enter(|| question::ask(server, name, kind, LIMIT))?
+    }
+
+    /// The metrics of a node's gateway whose names begin so.
+    pub fn metrics(&self, node: &str, begin: &str) -> anyhow::Result<Vec<String>> {
+        let page = self.lab.netns(node).enter(|| -> anyhow::Result<String> {
+            let mut stream = TcpStream::connect(METRICS)?;
+            stream.set_read_timeout(Some(LIMIT))?;
+            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut page = String::new();
+            stream.read_to_string(&mut page)?;
+            Ok(page)
+        })??;
+        let lines = page.lines().filter(|line| line.starts_with(begin));
+        Ok(lines.map(str::to_owned).collect())
     }
 
     /// The one address of a service.

@@ -73,12 +73,13 @@ pub const SUPER: &str = "super";
 /// Larger than what a session says of itself but for a handshake: packets within it.
 const LARGE: u32 = 1300;
 
-/// UDP port of sessions between gateways.
+/// UDP and TCP port of sessions between gateways.
 const SESSION_PORT: u16 = 7443;
 
 /// Counts tunnel packets on the switch between the nodes, by pair and kind.
 pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
     let mut counters = String::new();
+    let mut chains = String::new();
     let mut rules = String::new();
     writeln!(counters, "  counter {SUPER} {{}}")?;
     writeln!(
@@ -95,16 +96,16 @@ pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
         )?;
         let name = unsealed_name(from.name, to.name);
         writeln!(counters, "  counter {name} {{}}")?;
-        for other in [
-            "ip protocol != udp".to_owned(),
-            format!("udp dport != {SESSION_PORT}"),
-        ] {
-            writeln!(
-                rules,
-                "    ip saddr {} ip daddr {} {other} counter name {name}",
-                from.uplink, to.uplink
-            )?;
-        }
+        writeln!(
+            chains,
+            "  chain {name} {{\n    udp dport {SESSION_PORT} return\n    tcp dport {SESSION_PORT} return\n    \
+             tcp sport {SESSION_PORT} return\n    counter name {name}\n  }}"
+        )?;
+        writeln!(
+            rules,
+            "    ip saddr {} ip daddr {} jump {name}",
+            from.uplink, to.uplink
+        )?;
         for kind in [Kind::Request, Kind::Reply, Kind::Probe] {
             let name = counter_name(kind, from.name, to.name);
             writeln!(counters, "  counter {name} {{}}")?;
@@ -118,7 +119,7 @@ pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
         }
     }
     wan.nft(&format!(
-        "table bridge wire {{\n{counters}  chain forward {{\n    type filter hook forward priority 0\n{rules}  }}\n}}\n"
+        "table bridge wire {{\n{counters}{chains}  chain forward {{\n    type filter hook forward priority 0\n{rules}  }}\n}}\n"
     ))
 }
 
@@ -156,6 +157,24 @@ fn unsealed_name(from: &str, to: &str) -> String {
 /// IPv4 packets that crossed the wan from one node to another and are none of a session between gateways.
 pub fn unsealed(wan: &Netns, from: &str, to: &str) -> anyhow::Result<u64> {
     counter(wan, &unsealed_name(from, to))
+}
+
+/// Lets no UDP between clusters through, or lets it through again.
+pub fn block_udp(wan: &Netns, block: bool) -> anyhow::Result<()> {
+    if !block {
+        return wan.nft("delete table bridge blocked\n");
+    }
+    let mut rules = String::new();
+    for (from, to) in pairs().filter(|(from, to)| from.cluster != to.cluster) {
+        let (from, to) = (from.uplink, to.uplink);
+        writeln!(
+            rules,
+            "    ip saddr {from} ip daddr {to} ip protocol udp drop"
+        )?;
+    }
+    wan.nft(&format!(
+        "table bridge blocked {{\n  chain forward {{\n    type filter hook forward priority 10\n{rules}  }}\n}}\n"
+    ))
 }
 
 /// Packets that a named counter of a namespace has seen.

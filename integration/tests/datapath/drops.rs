@@ -1,6 +1,6 @@
 //! Every drop reason, reached by at least one packet.
 
-use causeway_abi::{DropReason, FlowKey4, FlowKind, MAC_NONE, Vni, names, protocol};
+use causeway_abi::{DropReason, FlowKey4, FlowKind, MAC_NONE, Vni, names, protocol, route_flags};
 use causeway_integration::packet::{Frame, Transport, flags};
 
 use crate::{
@@ -62,6 +62,11 @@ fn of_pods(world: &mut World, reason: DropReason) -> Option<Vec<Outcome>> {
         }
         DropReason::SpoofedSource => {
             vec![world.pod(&Frame::new(B1, IMPORTED, Transport::tcp(1, 80, flags::SYN)))]
+        }
+        DropReason::TooBig => {
+            world.route_of(route_flags::DIRECT_REPLY, 700);
+            let large = Transport::udp(5000, 53, &[0; 1500]);
+            vec![world.pod(&Frame::new(C, IMPORTED, large))]
         }
         DropReason::Fragment => [0x2000, 0x0001, 0x2001]
             .map(|fragment| {

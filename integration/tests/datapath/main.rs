@@ -14,6 +14,7 @@ mod client;
 mod cluster;
 mod drops;
 mod gateway;
+mod mtu;
 mod passing;
 mod random;
 mod reject;

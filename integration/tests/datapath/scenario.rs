@@ -15,6 +15,9 @@ use causeway_abi::{
 
 use crate::world::World;
 
+/// What the tunnel takes of TCP, in bytes.
+pub const MSS: u16 = 1400;
+
 pub const fn ip(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
 }
@@ -95,7 +98,7 @@ impl World {
             mapping_high: [251, 255, 255, 255],
             tunnel_ifindex: TUNNEL,
             tunnel_port: 7472_u16.to_be_bytes(),
-            mss: 1400,
+            mss: MSS,
             ..Config::default()
         };
         change(&mut config);
@@ -320,7 +323,13 @@ impl World {
 
     /// The route to peer 5.
     pub fn route(&mut self, flags: u16) {
+        self.route_of(flags, 0);
+    }
+
+    /// The same, where so many bytes go in one piece.
+    pub fn route_of(&mut self, flags: u16, mtu: u16) {
         let mut route = Route {
+            mtu,
             their_number: THEIR_NUMBER,
             flags,
             peer_gateway_count: 1,

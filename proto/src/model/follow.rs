@@ -1,6 +1,6 @@
 //! Pure: what processes of one cluster tell each other beside Views and Reports.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{
@@ -29,7 +29,7 @@ pub enum FollowRequest {
     /// From an agent that reports to the follower.
     Report(Report),
     /// Peers that the follower carries packets to, see [`OwnGateway::carries`]: when it changes, and as a sign of life.
-    Carries(BTreeSet<ClusterId>),
+    Carries(Carries),
 }
 
 /// Who follows.
@@ -81,9 +81,13 @@ pub struct FollowState {
 pub struct OwnGateway {
     /// The node that it runs on.
     pub node: NodeName,
-    /// Peers that it has a session with by which packets go. None while it leaves or is silent.
-    pub carries: BTreeSet<ClusterId>,
+    /// None while it leaves or is silent.
+    pub carries: Carries,
 }
+
+/// Peers that a gateway has a session with by which packets go: bytes of the largest inner packet that goes in one piece, by
+/// what QUIC has found out about the path.
+pub type Carries = BTreeMap<ClusterId, u16>;
 
 /// How much of the View a watcher gets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -116,6 +116,21 @@ pub struct SessionStatus {
     pub clock_skew_ms: i64,
     /// When the certificate that opened it ends, and the session with it.
     pub certificate_expires: Option<Timestamp>,
+    /// Its path, where the connection tells.
+    pub path: Option<PathStatus>,
+}
+
+/// A path between two gateways, as a connection has found it, counted from its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PathStatus {
+    /// Round trip, in microseconds.
+    pub rtt_us: u64,
+    /// Packets that were sent.
+    pub sent: u64,
+    /// Of these, lost ones; over TCP those that were sent again.
+    pub lost: u64,
+    /// Bytes of the largest IP packet that the path is known to take.
+    pub mtu: u16,
 }
 
 /// What carries a session.

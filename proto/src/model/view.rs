@@ -273,6 +273,8 @@ pub struct PeerView {
     pub silent_gateways: Vec<Address>,
     /// Own gateways that have a session for packets to it. Empty: none is known to.
     pub carried_by: BTreeSet<GatewayName>,
+    /// Bytes of the largest inner packet that goes by any of them in one piece; `None`: not known.
+    pub mtu: Option<u16>,
     /// Outer addresses of its nodes: replies may come straight from them.
     pub nodes: Vec<Address>,
     /// Nodes of ours that it has acknowledged: they may reply straight to its gateways.

@@ -225,6 +225,10 @@ pub(super) fn port(number: u32) -> Read<u16> {
     })
 }
 
+pub(super) fn mtu(bytes: u32) -> Read<u16> {
+    small(bytes, "bytes of an IP packet, at most 65535")
+}
+
 pub(super) fn small(number: u32, rule: &'static str) -> Read<u16> {
     let got = number.into();
     u16::try_from(number).map_err(|_| Fault::Range { got, rule }.into())

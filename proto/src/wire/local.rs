@@ -1,17 +1,16 @@
 //! Pure: what processes of one cluster say to each other.
 
 use super::Encoded;
-use super::export::texts;
 use super::field::{
-    Fault, InvalidWire, Read, at_most, contradiction, der, digest, list, map, maybe, name, need,
-    one, set,
+    Fault, InvalidWire, Read, at_most, contradiction, der, digest, list, map, maybe, mtu, name,
+    need, one,
 };
 use super::leader::authorities;
 use super::pb::{local as pb, model};
 use crate::limits;
 use crate::model::{
-    Enrolment, FollowHello, FollowRequest, FollowState, GatewayName, IssuedCertificate, OwnGateway,
-    Problem, Publication, Report, Revision, Timestamp, View, WatchScope,
+    ClusterId, Enrolment, FollowHello, FollowRequest, FollowState, GatewayName, IssuedCertificate,
+    OwnGateway, Problem, Publication, Report, Revision, Timestamp, View, WatchScope,
 };
 
 impl From<&Publication> for pb::Publication {
@@ -88,8 +87,8 @@ impl From<&FollowRequest> for pb::FollowRequest {
                 sequence: *sequence,
             }),
             FollowRequest::Report(report) => R::Report(report.into()),
-            FollowRequest::Carries(clusters) => R::Carries(pb::Carries {
-                clusters: texts(clusters),
+            FollowRequest::Carries(peers) => R::Carries(pb::Carries {
+                peers: peers.iter().map(Into::into).collect(),
             }),
         };
         Self {
@@ -106,8 +105,26 @@ impl TryFrom<pb::FollowRequest> for FollowRequest {
             R::Hello(hello) => Self::Hello(one("hello", hello, TryFrom::try_from)?),
             R::Ack(ack) => Self::Ack(ack.sequence),
             R::Report(report) => Self::Report(one("report", report, TryFrom::try_from)?),
-            R::Carries(c) => Self::Carries(set("clusters", limits::PEERS, c.clusters, name)?),
+            R::Carries(c) => {
+                Self::Carries(map("peers", limits::PEERS, c.peers, TryFrom::try_from)?)
+            }
         })
+    }
+}
+
+impl From<(&ClusterId, &u16)> for pb::Carried {
+    fn from((cluster, mtu): (&ClusterId, &u16)) -> Self {
+        Self {
+            cluster: cluster.to_string(),
+            mtu: (*mtu).into(),
+        }
+    }
+}
+
+impl TryFrom<pb::Carried> for (ClusterId, u16) {
+    type Error = InvalidWire;
+    fn try_from(c: pb::Carried) -> Read<Self> {
+        Ok((one("cluster", c.cluster, name)?, one("mtu", c.mtu, mtu)?))
     }
 }
 
@@ -116,7 +133,7 @@ impl From<(&GatewayName, &OwnGateway)> for pb::OwnGateway {
         Self {
             gateway: gateway.to_string(),
             node: own.node.to_string(),
-            carries: texts(&own.carries),
+            carries: own.carries.iter().map(Into::into).collect(),
         }
     }
 }
@@ -126,7 +143,7 @@ impl TryFrom<pb::OwnGateway> for (GatewayName, OwnGateway) {
     fn try_from(g: pb::OwnGateway) -> Read<Self> {
         let own = OwnGateway {
             node: one("node", g.node, name)?,
-            carries: set("carries", limits::PEERS, g.carries, name)?,
+            carries: map("carries", limits::PEERS, g.carries, TryFrom::try_from)?,
         };
         Ok((one("gateway", g.gateway, name)?, own))
     }

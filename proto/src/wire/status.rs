@@ -2,15 +2,15 @@
 
 use super::export::{addresses, text_of};
 use super::field::{
-    Code, InvalidWire, Read, address, at_most, code, codes, contradiction, list, map, maybe, name,
-    need, one, other_number, small, text,
+    Code, InvalidWire, Read, address, at_most, code, codes, contradiction, list, map, maybe, mtu,
+    name, need, one, other_number, small, text,
 };
 use super::pb::status as pb;
 use super::report::bounded;
 use crate::limits;
 use crate::model::{
-    ClusterId, GatewayStatus, NodeName, NodeStatus, PeerStatus, ServiceCounts, SessionStatus,
-    Timestamp,
+    ClusterId, GatewayStatus, NodeName, NodeStatus, PathStatus, PeerStatus, ServiceCounts,
+    SessionStatus, Timestamp,
 };
 
 codes! {
@@ -112,7 +112,31 @@ impl From<&SessionStatus> for pb::SessionStatus {
             version: s.version.into(),
             clock_skew_ms: s.clock_skew_ms,
             certificate_expires_ms: s.certificate_expires.map(|t| t.0),
+            path: s.path.map(Into::into),
         }
+    }
+}
+
+impl From<PathStatus> for pb::PathStatus {
+    fn from(p: PathStatus) -> Self {
+        Self {
+            rtt_us: p.rtt_us,
+            sent: p.sent,
+            lost: p.lost,
+            mtu: p.mtu.into(),
+        }
+    }
+}
+
+impl TryFrom<pb::PathStatus> for PathStatus {
+    type Error = InvalidWire;
+    fn try_from(p: pb::PathStatus) -> Read<Self> {
+        Ok(Self {
+            rtt_us: p.rtt_us,
+            sent: p.sent,
+            lost: p.lost,
+            mtu: one("mtu", p.mtu, mtu)?,
+        })
     }
 }
 
@@ -131,6 +155,7 @@ impl TryFrom<pb::SessionStatus> for SessionStatus {
             version,
             clock_skew_ms: s.clock_skew_ms,
             certificate_expires: s.certificate_expires_ms.map(Timestamp),
+            path: maybe("path", s.path, TryFrom::try_from)?,
         })
     }
 }

@@ -4,7 +4,7 @@ use super::Encoded;
 use super::export::{Traits, addresses, text_of, texts, traits_of};
 use super::field::{
     Code, InvalidWire, Read, address, array, code, contradiction, identity_number, list, map,
-    maybe, name, need, one, other_number, peer_number, port, positive, set, text,
+    maybe, mtu, name, need, one, other_number, peer_number, port, positive, set, text,
 };
 use super::pb::model as pb;
 use crate::limits;
@@ -333,6 +333,7 @@ impl From<(&ClusterId, &PeerView)> for pb::PeerView {
             gateways: addresses(&p.gateways),
             silent_gateways: addresses(&p.silent_gateways),
             carried_by: texts(&p.carried_by),
+            mtu: p.mtu.map(Into::into),
             nodes: addresses(&p.nodes),
             acknowledged_nodes: texts(&p.acknowledged_nodes),
             encryption: p.encryption.code(),
@@ -369,6 +370,7 @@ impl TryFrom<pb::PeerView> for (ClusterId, PeerView) {
                 p.carried_by,
                 name,
             )?,
+            mtu: maybe("mtu", p.mtu, mtu)?,
             nodes: list("nodes", limits::NODE_ADDRESSES, p.nodes, address)?,
             acknowledged_nodes: set("acknowledged_nodes", nodes, p.acknowledged_nodes, name)?,
             encryption: one("encryption", p.encryption, code)?,

@@ -154,6 +154,7 @@ pub fn peer(n: u16, encryption: Encryption) -> PeerView {
         nodes: vec![address(&format!("192.0.3.{n}"))],
         silent_gateways: Vec::new(),
         carried_by: BTreeSet::new(),
+        mtu: None,
         acknowledged_nodes: BTreeSet::new(),
         encryption,
         liveness: Liveness::Live,

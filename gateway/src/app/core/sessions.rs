@@ -63,13 +63,14 @@ impl Live {
     pub fn status(&self) -> SessionStatus {
         SessionStatus {
             gateway: self.gateway.clone(),
-            transport: Transport::Quic,
+            transport: self.link.transport(),
             address: self.address.clone(),
             dialled: self.dialled,
             since: self.since,
             version: self.version.min(VERSIONS.1),
             clock_skew_ms: self.skew_ms,
             certificate_expires: Some(self.expires),
+            path: self.link.path(),
         }
     }
 
@@ -216,30 +217,43 @@ impl Driver {
         });
     }
 
-    /// Gateways that should be dialled now: those of peers that have no session with us.
+    /// Gateways that should be dialled now: those of peers that have no session with us, or none by QUIC.
     pub(super) fn targets(&self, now: Now) -> BTreeSet<Target> {
         let mut targets = BTreeSet::new();
         for (id, peer) in self.gateway.catalog().peers() {
             if self.hold.get(id).is_some_and(|until| now.mono_ms < *until) {
                 continue;
             }
-            let live = self.live.values().filter(|l| l.cluster == *id && !l.over);
+            // Whoever dialled dials again: then both sides keep the new session.
+            let quiet = |live: &Live| live.dialled && self.quiet.contains(&live.link.number());
+            let live = self.live.values();
+            let live = live.filter(|l| l.cluster == *id && !l.over && !quiet(l));
+            // One that goes by TCP is better than none, and worse than QUIC.
+            let by_tcp = |live: &&Live| live.dialled && live.link.transport() == Transport::Tcp;
+            let by_tcp: BTreeSet<&GatewayName> =
+                live.clone().filter(by_tcp).map(|l| &l.gateway).collect();
             let live: BTreeSet<&GatewayName> = live.map(|l| &l.gateway).collect();
+            let target = |address: &String, only_quic| Target {
+                cluster: id.clone(),
+                address: address.clone(),
+                only_quic,
+            };
             let part = peer.cluster_part();
             let named = part.iter().flat_map(|part| part.gateways.iter());
-            let missing = named.filter(|(name, _)| !live.contains(name));
-            targets.extend(missing.map(|(_, a)| (id.clone(), a.session.clone())));
+            for (name, gateway) in named {
+                if !live.contains(name) || by_tcp.contains(name) {
+                    targets.insert(target(&gateway.session, live.contains(name)));
+                }
+            }
             let bundle = self.gateway.trust().bundles.get(id);
             let bundle = bundle.filter(|_| live.is_empty());
             let fallback = bundle.iter().flat_map(|b| b.gateways.iter());
-            targets.extend(fallback.map(|a| (id.clone(), a.clone())));
+            targets.extend(fallback.map(|address| target(address, false)));
             targets.retain(|target| {
-                let other = target.0 != *id;
-                other
-                    || self
-                        .known
-                        .get(target)
-                        .is_none_or(|name| !live.contains(name))
+                let known = self.known.get(&(id.clone(), target.address.clone()));
+                target.cluster != *id
+                    || target.only_quic
+                    || known.is_none_or(|name| !live.contains(name))
             });
         }
         targets

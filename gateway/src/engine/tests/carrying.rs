@@ -32,12 +32,18 @@ fn carried_by(one: &One) -> Vec<String> {
     peer.carried_by.iter().map(ToString::to_string).collect()
 }
 
+fn mtu(one: &One) -> Option<u16> {
+    one.gateway.view().peers[&id("west")].mtu
+}
+
 /// What one carries goes to the leader, and from there to all.
 fn tell(all: &mut [One; 3], which: usize, carries: bool, now: u64) {
     let number = all[0].gateway.allocations().peers[&id("west")].value.number;
-    let numbers = BTreeSet::from([number.number()]);
-    let numbers = if carries { numbers } else { BTreeSet::new() };
-    all[which].gateway.carries_to(&numbers);
+    let mtu = 1_400 + u16::try_from(which).unwrap();
+    let carried = carries.then_some((number.number(), mtu));
+    all[which]
+        .gateway
+        .carries_to(&carried.into_iter().collect());
     all[which].work(now);
     let (me, carries) = (
         all[which].gateway.settings().gateway.clone(),
@@ -57,7 +63,7 @@ fn everybody_knows_who_carries() {
     let mut all = three();
     let now = NOW + 3_000;
     for one in &all {
-        assert_eq!(carried_by(one), Vec::<String>::new());
+        assert_eq!((carried_by(one), mtu(one)), (Vec::new(), None));
     }
     for which in 0..3 {
         tell(&mut all, which, true, now);
@@ -69,9 +75,12 @@ fn everybody_knows_who_carries() {
     tell(&mut all, 1, false, now);
     for one in &all {
         assert_eq!(carried_by(one), ["a", "c"]);
+        assert_eq!(mtu(one), Some(1_400));
     }
+    tell(&mut all, 0, false, now);
+    assert_eq!(mtu(&all[1]), Some(1_402), "the least of those that carry");
     tell(&mut all, 1, true, now);
-    assert_eq!(carried_by(&all[2]), ["a", "b", "c"]);
+    assert_eq!(carried_by(&all[2]), ["b", "c"]);
 }
 
 #[test]
@@ -88,7 +97,7 @@ fn who_is_silent_or_gone_carries_nothing() {
     c.takes(a, &name("c"), now);
     assert_eq!(carried_by(c), ["a", "c"]);
     a.gateway
-        .follower_carries(&name("b"), BTreeSet::from([id("west")]));
+        .follower_carries(&name("b"), BTreeMap::from([(id("west"), 1_400)]));
     a.work(now);
     assert_eq!(carried_by(a), ["a", "b", "c"]);
     let instance = c.gateway.settings().instance;

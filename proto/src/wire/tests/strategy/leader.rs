@@ -162,12 +162,12 @@ pub(in crate::wire::tests) fn follow_request() -> impl Strategy<Value = FollowRe
         hello.prop_map(FollowRequest::Hello),
         any::<u64>().prop_map(FollowRequest::Ack),
         report().prop_map(FollowRequest::Report),
-        btree_set(cluster(), 0..3).prop_map(FollowRequest::Carries),
+        btree_map(cluster(), any::<u16>(), 0..3).prop_map(FollowRequest::Carries),
     ]
 }
 
 fn own_gateway() -> impl Strategy<Value = OwnGateway> {
-    (node_name(), btree_set(cluster(), 0..3))
+    (node_name(), btree_map(cluster(), any::<u16>(), 0..3))
         .prop_map(|(node, carries)| OwnGateway { node, carries })
 }
 

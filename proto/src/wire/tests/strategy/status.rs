@@ -17,12 +17,18 @@ pub(in crate::wire::tests) fn session_status() -> impl Strategy<Value = SessionS
             "[0-9.]{1,9}:7443",
             any::<bool>(),
         ),
-        (time(), any::<u16>(), any::<i64>(), maybe(time())),
+        (
+            time(),
+            any::<u16>(),
+            any::<i64>(),
+            maybe(time()),
+            maybe(path()),
+        ),
     )
         .prop_map(
             |(
                 (gateway, transport, address, dialled),
-                (since, version, clock_skew_ms, certificate_expires),
+                (since, version, clock_skew_ms, certificate_expires, path),
             )| {
                 SessionStatus {
                     gateway,
@@ -33,9 +39,19 @@ pub(in crate::wire::tests) fn session_status() -> impl Strategy<Value = SessionS
                     version,
                     clock_skew_ms,
                     certificate_expires,
+                    path,
                 }
             },
         )
+}
+
+fn path() -> impl Strategy<Value = PathStatus> {
+    any::<(u64, u64, u64, u16)>().prop_map(|(rtt_us, sent, lost, mtu)| PathStatus {
+        rtt_us,
+        sent,
+        lost,
+        mtu,
+    })
 }
 
 pub(in crate::wire::tests) fn peer_status() -> impl Strategy<Value = PeerStatus> {

@@ -207,7 +207,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
             vec(mapping(), 0..3),
             vec(address(), 0..3),
             (vec(address(), 0..3), vec(address(), 0..3)),
-            btree_set(gateway_name(), 0..3),
+            (btree_set(gateway_name(), 0..3), maybe(any::<u16>())),
         ),
         (
             btree_set(node_name(), 0..3),
@@ -224,7 +224,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
                     mappings,
                     gateways,
                     (silent_gateways, nodes),
-                    carried_by,
+                    (carried_by, mtu),
                 ),
                 (acknowledged_nodes, encryption, liveness, heard),
             )| {
@@ -235,6 +235,7 @@ pub(in crate::wire::tests) fn peer_view() -> impl Strategy<Value = PeerView> {
                     gateways,
                     silent_gateways,
                     carried_by,
+                    mtu,
                     nodes,
                     acknowledged_nodes,
                     encryption,

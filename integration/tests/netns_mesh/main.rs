@@ -1,6 +1,14 @@
 //! Level 6: the real programs in a lab, in trouble that the demo does not show. Needs root; fails without it
 //! when `REQUIRE_ROOT=1`.
-#![expect(clippy::unwrap_used, reason = "a test ends where something fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where something fails"
+)]
+
+mod gateways;
+mod path;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +18,6 @@ use causeway_integration::demo::mesh::{LIMIT, Mesh};
 use causeway_integration::demo::report::Checks;
 use causeway_integration::lab::firewall::{self, SUPER};
 use causeway_integration::lab::hold::Holding;
-use causeway_integration::lab::rate::Rate;
 use causeway_integration::lab::topology::CLIENT;
 use causeway_integration::lab::{self, fetch, wait};
 
@@ -228,94 +235,6 @@ fn packets_are_encrypted_where_both_require_it() {
     let held = holding.close();
     let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
     assert!(broken.is_empty(), "{broken:?}");
-}
-
-/// Datagrams of eight flows, a hundred a second each, while `trouble` happens: lost ones, and the longest silence.
-fn during(mesh: &mut Mesh, cart: SocketAddr, trouble: impl FnOnce(&mut Mesh)) -> (u64, Duration) {
-    let echo = SocketAddr::new(cart.ip(), 7);
-    let client = mesh.lab.pod(&CLIENT);
-    let rate = Rate::start(&client, echo, 8, Duration::from_millis(10)).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
-    trouble(mesh);
-    std::thread::sleep(Duration::from_secs(2));
-    let seen = rate.stop().unwrap();
-    let lost = seen.iter().map(|seen| seen.sent - seen.answered).sum();
-    let silence = seen.iter().map(|seen| seen.silence).max().unwrap();
-    eprintln!("lost {lost}, longest silence {silence:?}: {seen:?}");
-    (lost, silence)
-}
-
-/// A gateway says that it leaves before it leaves; nothing is lost, whichever it is.
-#[test]
-fn a_gateway_that_leaves_is_not_missed() {
-    if !lab::test_may_run() {
-        return;
-    }
-    let _alone = alone();
-    let (mut mesh, cart) = paired("t-drain");
-    for gateway in ["w2", "w1"] {
-        let (lost, silence) = during(&mut mesh, cart, |mesh| {
-            mesh.lab
-                .processes
-                .stop(&format!("gateway-{gateway}"))
-                .unwrap();
-            std::thread::sleep(Duration::from_secs(1));
-            mesh.run_gateway(gateway).unwrap();
-        });
-        assert_eq!(lost, 0, "{gateway}");
-        assert!(
-            silence < Duration::from_millis(100),
-            "{gateway}: {silence:?}"
-        );
-    }
-}
-
-/// One that dies is out of the way within a second, of the own nodes at once.
-#[test]
-fn a_gateway_that_dies_is_passed_by_within_a_second() {
-    if !lab::test_may_run() {
-        return;
-    }
-    let _alone = alone();
-    let (mut mesh, cart) = paired("t-dies");
-    for gateway in ["w2", "w1"] {
-        let (_, silence) = during(&mut mesh, cart, |mesh| {
-            mesh.lab
-                .processes
-                .kill(&format!("gateway-{gateway}"))
-                .unwrap();
-        });
-        assert!(silence < Duration::from_secs(1), "{gateway}: {silence:?}");
-        let (lost, _) = during(&mut mesh, cart, |mesh| mesh.run_gateway(gateway).unwrap());
-        assert_eq!(lost, 0, "{gateway} comes back");
-    }
-}
-
-/// The only gateway of a cluster is back within a second, whether it was asked to end or not.
-#[test]
-fn a_lone_gateway_restarts_within_a_second() {
-    if !lab::test_may_run() {
-        return;
-    }
-    let _alone = alone();
-    let (mut mesh, cart) = paired("t-lone");
-    for killed in [false, true] {
-        let (lost, silence) = during(&mut mesh, cart, |mesh| {
-            let processes = &mut mesh.lab.processes;
-            if killed {
-                processes.kill("gateway-e1").unwrap();
-            } else {
-                processes.stop("gateway-e1").unwrap();
-            }
-            mesh.run_gateway("e1").unwrap();
-        });
-        assert!(
-            silence < Duration::from_secs(1),
-            "killed: {killed}: {silence:?}"
-        );
-        // Of more than two thousand: packets wait for it, at both ends; what was on its way to one that is killed is lost.
-        assert!(killed || lost < 20, "{lost} lost");
-    }
 }
 
 /// Two clusters that mean different things by one port: the older export wins, everybody is told, traffic is right.

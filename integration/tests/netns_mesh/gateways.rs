@@ -1,0 +1,99 @@
+//! Gateways that leave, die and restart, and what is lost by it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use causeway_integration::demo::mesh::Mesh;
+use causeway_integration::lab;
+use causeway_integration::lab::rate::Rate;
+use causeway_integration::lab::topology::CLIENT;
+
+use crate::{alone, paired};
+
+/// Datagrams of eight flows, a hundred a second each, while `trouble` happens: lost ones, and the longest silence.
+fn during(mesh: &mut Mesh, cart: SocketAddr, trouble: impl FnOnce(&mut Mesh)) -> (u64, Duration) {
+    let echo = SocketAddr::new(cart.ip(), 7);
+    let client = mesh.lab.pod(&CLIENT);
+    let rate = Rate::start(&client, echo, 8, Duration::from_millis(10)).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    trouble(mesh);
+    std::thread::sleep(Duration::from_secs(2));
+    let seen = rate.stop().unwrap();
+    let lost = seen.iter().map(|seen| seen.sent - seen.answered).sum();
+    let silence = seen.iter().map(|seen| seen.silence).max().unwrap();
+    eprintln!("lost {lost}, longest silence {silence:?}: {seen:?}");
+    (lost, silence)
+}
+
+/// A gateway says that it leaves before it leaves; nothing is lost, whichever it is.
+#[test]
+fn a_gateway_that_leaves_is_not_missed() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-drain");
+    for gateway in ["w2", "w1"] {
+        let (lost, silence) = during(&mut mesh, cart, |mesh| {
+            mesh.lab
+                .processes
+                .stop(&format!("gateway-{gateway}"))
+                .unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+            mesh.run_gateway(gateway).unwrap();
+        });
+        assert_eq!(lost, 0, "{gateway}");
+        assert!(
+            silence < Duration::from_millis(100),
+            "{gateway}: {silence:?}"
+        );
+    }
+}
+
+/// One that dies is out of the way within a second, of the own nodes at once.
+#[test]
+fn a_gateway_that_dies_is_passed_by_within_a_second() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-dies");
+    for gateway in ["w2", "w1"] {
+        let (_, silence) = during(&mut mesh, cart, |mesh| {
+            mesh.lab
+                .processes
+                .kill(&format!("gateway-{gateway}"))
+                .unwrap();
+        });
+        assert!(silence < Duration::from_secs(1), "{gateway}: {silence:?}");
+        let (lost, _) = during(&mut mesh, cart, |mesh| mesh.run_gateway(gateway).unwrap());
+        assert_eq!(lost, 0, "{gateway} comes back");
+    }
+}
+
+/// The only gateway of a cluster is back within a second, whether it was asked to end or not.
+#[test]
+fn a_lone_gateway_restarts_within_a_second() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-lone");
+    for killed in [false, true] {
+        let (lost, silence) = during(&mut mesh, cart, |mesh| {
+            let processes = &mut mesh.lab.processes;
+            if killed {
+                processes.kill("gateway-e1").unwrap();
+            } else {
+                processes.stop("gateway-e1").unwrap();
+            }
+            mesh.run_gateway("e1").unwrap();
+        });
+        assert!(
+            silence < Duration::from_secs(1),
+            "killed: {killed}: {silence:?}"
+        );
+        // Of more than two thousand: packets wait for it, at both ends; what was on its way to one that is killed is lost.
+        assert!(killed || lost < 20, "{lost} lost");
+    }
+}

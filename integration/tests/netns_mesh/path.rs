@@ -1,0 +1,132 @@
+//! Paths between clusters that become narrower, or take no UDP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use causeway_integration::demo::mesh::{LIMIT, Mesh};
+use causeway_integration::demo::report::Checks;
+use causeway_integration::lab::hold::Holding;
+use causeway_integration::lab::topology::CLIENT;
+use causeway_integration::lab::{self, fetch, firewall, wait};
+
+use crate::{alone, nothing_plain, paired};
+
+/// The paths of all sessions of a gateway, as it has found them.
+fn path_mtus(mesh: &Mesh, gateway: &str) -> Vec<u64> {
+    let peers = mesh.operator(gateway).json(&["peers"]).unwrap();
+    let sessions = peers["peers"][0]["sessions"].as_array().unwrap();
+    let mtus = sessions.iter().map(|s| s["path"]["mtu"].as_u64().unwrap());
+    mtus.collect()
+}
+
+/// A path that becomes narrower, and says nothing of it, is found out; connections go on in smaller pieces.
+#[test]
+fn a_path_that_narrows_is_followed() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mesh, cart) = paired("t-mtu");
+    let client = mesh.lab.pod(&CLIENT);
+    // As packets on a wire, each by itself: a virtual one lets super-packets through whatever its MTU.
+    for node in ["e1", "w1", "w2"] {
+        let netns = mesh.lab.netns(node);
+        netns.ip("link set eth0 gso_max_segs 1\n").unwrap();
+    }
+    let is = |limit, what, wanted: fn(u64) -> bool| {
+        wait::until(limit, what, || {
+            // Or nobody would notice.
+            client.enter(|| fetch::tally(cart, 12, LIMIT))?;
+            client.enter(|| fetch::download(cart, 4 << 20, LIMIT))??;
+            client.enter(|| fetch::upload(cart, 4 << 20, LIMIT))??;
+            let gateways = ["e1", "w1", "w2"].into_iter();
+            Ok(gateways
+                .flat_map(|gateway| path_mtus(&mesh, gateway))
+                .all(wanted))
+        })
+    };
+    is(LIMIT * 2, "the path to be known", |mtu| mtu == 1500).unwrap();
+    let holding = Holding::open(&client, cart, 30).unwrap();
+    // The switch drops what this port does not take, either way, and tells nobody.
+    let wan = mesh.lab.netns("wan");
+    wan.ip("link set wan-e1 mtu 1300\n").unwrap();
+    let download = || fetch::download(cart, 16 << 20, Duration::from_secs(30));
+    assert!(client.enter(download).unwrap().unwrap(), "begun after it");
+    is(Duration::from_secs(10), "the new path to be known", |mtu| {
+        mtu <= 1300
+    })
+    .unwrap();
+    // 1,400 bytes go in two pieces.
+    let echo = SocketAddr::new(cart.ip(), 7);
+    let text = "x".repeat(1_372);
+    for _ in 0..10 {
+        let echoed = client.enter(|| fetch::udp_echo(echo, &text, LIMIT));
+        assert!(echoed.unwrap().unwrap().starts_with("cart"));
+    }
+    let before = holding.echoed();
+    wait::until(LIMIT, "held connections to go on", || {
+        Ok(holding.echoed() > before + 60)
+    })
+    .unwrap();
+    let held = holding.close();
+    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// Where no UDP passes, clusters pair and packets pass by TCP; QUIC is taken again once it can be.
+#[test]
+fn udp_that_is_blocked_is_gone_around() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let mut mesh = Mesh::new("t-tcp", None).unwrap();
+    let mut checks = Checks::default();
+    mesh.start(&mut checks).unwrap();
+    let wan = mesh.lab.netns("wan");
+    firewall::block_udp(&wan, true).unwrap();
+    mesh.pair(&mut checks).unwrap();
+    mesh.settle(&mut checks).unwrap();
+    assert!(checks.is_good());
+    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
+    let by = |mesh: &Mesh| -> Vec<String> {
+        let peers = mesh.operator("e1").json(&["peers"]).unwrap();
+        let sessions = peers["peers"][0]["sessions"].as_array().unwrap();
+        let by = sessions.iter().map(|s| s["transport"].as_str().unwrap());
+        by.map(str::to_owned).collect()
+    };
+    assert_eq!(by(&mesh), ["tcp", "tcp"]);
+    let ask = |mesh: &Mesh| {
+        let client = mesh.lab.pod(&CLIENT);
+        let tally = client.enter(|| fetch::tally(cart, 40, LIMIT)).unwrap();
+        assert_eq!(tally.failures, Vec::<String>::new());
+    };
+    ask(&mesh);
+    let send = || fetch::upload(cart, 64 << 20, Duration::from_secs(30));
+    assert!(mesh.lab.pod(&CLIENT).enter(send).unwrap().unwrap());
+    nothing_plain(&mesh);
+    let holding = Holding::open(&mesh.lab.pod(&CLIENT), cart, 30).unwrap();
+    firewall::block_udp(&wan, false).unwrap();
+    wait::until(Duration::from_secs(30), "sessions to go by QUIC", || {
+        Ok(by(&mesh) == ["quic", "quic"])
+    })
+    .unwrap();
+    ask(&mesh);
+    // And the other way, under the same connections.
+    firewall::block_udp(&wan, true).unwrap();
+    wait::until(Duration::from_secs(10), "sessions to go by TCP", || {
+        Ok(by(&mesh) == ["tcp", "tcp"])
+    })
+    .unwrap();
+    ask(&mesh);
+    let before = holding.echoed();
+    wait::until(LIMIT, "held connections to go on", || {
+        Ok(holding.echoed() > before + 60)
+    })
+    .unwrap();
+    let held = holding.close();
+    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
+    assert!(broken.is_empty(), "{broken:?}");
+    nothing_plain(&mesh);
+    firewall::block_udp(&wan, false).unwrap();
+}
