@@ -10,6 +10,9 @@ const HEADERS_V4: u16 = 28;
 const HEADERS_V6: u16 = 48;
 /// Every path takes a UDP payload of so much (RFC 9000, section 14).
 const LEAST: u16 = 1_200;
+/// quinn 0.11 gives the kernel up to ten packets at once, and loses all of them where together they are larger than a UDP
+/// datagram may be (65,507 bytes).
+const MOST: u16 = 6_500;
 
 /// MTU of the route there: of its first link, or less where the kernel has learned it. Nothing is sent.
 pub(super) fn of_route(to: SocketAddr) -> Option<u16> {
@@ -34,9 +37,9 @@ pub(super) fn of_route(to: SocketAddr) -> Option<u16> {
     (done == 0).then(|| u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
-/// Bytes of UDP payload in a packet of that size.
+/// Bytes of UDP payload to try for in packets of that size.
 pub(super) fn payload(mtu: u16, to: Option<SocketAddr>) -> u16 {
-    mtu.saturating_sub(headers(to)).max(LEAST)
+    mtu.saturating_sub(headers(to)).clamp(LEAST, MOST)
 }
 
 /// Bytes of a packet with so much UDP payload.
@@ -60,6 +63,6 @@ mod tests {
         assert_eq!(of_route("127.0.0.1:9".parse().unwrap()), Some(u16::MAX));
         let v6 = Some("[::1]:9".parse().unwrap());
         assert_eq!((payload(1_500, None), payload(1_500, v6)), (1_472, 1_452));
-        assert_eq!(payload(1_000, None), LEAST);
+        assert_eq!((payload(1_000, None), payload(9_000, None)), (LEAST, MOST));
     }
 }
