@@ -36,7 +36,6 @@ use crate::api::{self, LocalService, StatusService};
 use crate::config::{Config, Leadership};
 use crate::follow;
 use crate::join::link::Joining;
-use crate::store::Store;
 use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
 use crate::tunnel::counts::Counts;
 
@@ -165,8 +164,8 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let bound = (transport.local_address()?, listener.local_addr()?);
     config.advertise.bound(bound.0, bound.1);
     let config = Arc::new(config);
-    let store = Arc::new(Store::open(&config.state_dir)?);
-    let restored = core::load(&store)?;
+    let (store, restored) = core::open(&config.state_dir, wall_clock())?;
+    let store = Arc::new(store);
     let keys = Arc::new(open_keys(&config, &restored).await?);
     let instance = random_u64();
     let (shown, watched, channels) = channels(&config, instance);

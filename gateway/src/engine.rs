@@ -131,7 +131,7 @@ impl Gateway {
             seen: 0,
             draws: 0,
             wait_until: blank.then(|| now.mono_ms.saturating_add(leader::WAIT_MS)),
-            problems: Vec::new(),
+            problems: restored.problem.into_iter().collect(),
             told: None,
             refused: BTreeMap::new(),
             dirty: true,

@@ -2,9 +2,13 @@
 //! What the bytes say is decided by their owners; here they are only kept, all of one change or none of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
 
 /// Format of this file. A newer one is refused, so that a downgrade loses nothing.
 pub const FORMAT: u64 = 1;
@@ -22,6 +26,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: redb::DatabaseError,
+    },
+    /// What is in it is not what was written.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
     },
     /// Written by a later version.
     #[error(
@@ -45,24 +57,69 @@ pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
 #[derive(Debug)]
 pub struct Store {
     db: Database,
+    dir: PathBuf,
+}
+
+/// Its name in the state directory.
+const FILE: &str = "state.redb";
+
+fn is_damage(error: &StorageError) -> bool {
+    match error {
+        StorageError::Corrupted(_) => true,
+        // It is no file of this kind at all.
+        StorageError::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => false,
+    }
+}
+
+fn damaged(dir: &Path, why: &dyn fmt::Display) -> StoreError {
+    StoreError::Damaged {
+        path: dir.join(FILE),
+        why: why.to_string(),
+    }
+}
+
+/// Keeps a damaged file under another name, which is given back, so that a new one can take its place.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn set_aside(dir: &Path, at_secs: u64) -> io::Result<PathBuf> {
+    let path = dir.join(FILE);
+    let aside = path.with_extension(format!("redb.damaged-{at_secs}"));
+    std::fs::rename(&path, &aside)?;
+    Ok(aside)
 }
 
 impl Store {
     /// Opens or makes `state.redb` in `dir`.
     ///
     /// # Errors
-    /// When it is in use, damaged or of a later format.
+    /// When it is in use, damaged or of a later format. A damaged one may be [`set_aside`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join("state.redb");
-        let db = Database::create(&path).map_err(|source| StoreError::Open {
-            path: path.clone(),
-            source,
-        })?;
-        let store = Self { db };
-        match store.format()? {
-            found if found > FORMAT => Err(StoreError::Newer { path, found }),
-            _ => Ok(store),
+        let path = dir.join(FILE);
+        let db = match Database::create(&path) {
+            Ok(db) => db,
+            Err(DatabaseError::Storage(error)) if is_damage(&error) => {
+                return Err(damaged(dir, &error));
+            }
+            Err(source) => return Err(StoreError::Open { path, source }),
+        };
+        let store = Self {
+            db,
+            dir: dir.to_owned(),
+        };
+        match store.format() {
+            Ok(found) if found > FORMAT => Err(StoreError::Newer { path, found }),
+            Ok(_) => Ok(store),
+            Err(redb::Error::Corrupted(why)) => Err(damaged(dir, &why)),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// What the bytes under a name say cannot be read.
+    #[must_use]
+    pub fn unreadable(&self, name: &str, why: &dyn fmt::Display) -> StoreError {
+        damaged(&self.dir, &format!("{name}: {why}"))
     }
 
     /// The file's format; writes ours into a new file.
@@ -96,7 +153,10 @@ impl Store {
             }
             Ok(all)
         };
-        Ok(load()?)
+        match load() {
+            Err(redb::Error::Corrupted(why)) => Err(damaged(&self.dir, &why)),
+            loaded => Ok(loaded?),
+        }
     }
 
     /// Writes one change; it is on disk when this returns.
@@ -144,6 +204,34 @@ mod tests {
         drop(store);
         let again = Store::open(dir.path()).unwrap().load().unwrap();
         assert_eq!(again, BTreeMap::from([("b".to_owned(), b"2".to_vec())]));
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_and_can_be_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let garbage: &[&[u8]] = &[b"no database", &[0; 4096]];
+        for (n, garbage) in garbage.iter().enumerate() {
+            std::fs::write(&path, garbage).unwrap();
+            let error = Store::open(dir.path()).unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+            let aside = set_aside(dir.path(), n as u64).unwrap();
+            assert_eq!(std::fs::read(aside).unwrap(), *garbage);
+            assert!(Store::open(dir.path()).unwrap().load().unwrap().is_empty());
+        }
+        // One that was good, and of which a piece was overwritten.
+        let store = Store::open(dir.path()).unwrap();
+        let much = vec![7; 100_000];
+        store.write(&change("a", Some(&much))).unwrap();
+        drop(store);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[..2048].fill(0xee);
+        std::fs::write(&path, bytes).unwrap();
+        let error = Store::open(dir.path()).and_then(|store| store.load().map(drop));
+        assert!(
+            matches!(error, Err(StoreError::Damaged { .. })),
+            "{error:?}"
+        );
     }
 
     #[test]

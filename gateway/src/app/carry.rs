@@ -34,6 +34,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks in a row at which nothing new was heard of a session, after which its packets go by another: two of its signs
 /// of life.
 const QUIET: u32 = 7;
+/// Fewer such looks: it was heard just now.
+const JUST: u32 = 4;
 /// Such looks after which its gateway is dialled once more: UDP may be blocked from now on.
 const REDIAL: u32 = 12;
 /// Such looks after which nothing is carried by it: nodes send by another gateway then, if that hears more of the peer.
@@ -96,6 +98,8 @@ pub struct Carried {
     /// Peers that packets are carried to, by their number: bytes of the largest inner packet that goes in one piece by all
     /// sessions with it.
     pub peers: BTreeMap<u16, u16>,
+    /// Peers of which something has just been heard: by packets' own way, whatever their sessions' frames do.
+    pub heard: BTreeSet<u16>,
     /// Connections, by their number, that nothing is heard of: it is time to look for another way.
     pub quiet: BTreeSet<usize>,
 }
@@ -284,6 +288,9 @@ impl Carrier {
         for ((peer, number), way) in &self.open {
             if way.quiet >= REDIAL {
                 carried.quiet.insert(*number);
+            }
+            if way.quiet < JUST {
+                carried.heard.insert(*peer);
             }
             let room = way.link.room().and_then(|room| room.checked_sub(HEADER));
             if let Some(mtu) = room.filter(|_| way.quiet < LOST) {

@@ -34,7 +34,7 @@ use crate::store::{Changes, Store};
 use office::Controller;
 use sessions::Live;
 
-pub(super) use disk::load;
+pub(super) use disk::open;
 
 /// Inputs that are taken together before anything is decided on them.
 const TOGETHER: usize = 256;
@@ -95,6 +95,8 @@ pub struct Driver {
     known: BTreeMap<(ClusterId, String), GatewayName>,
     /// Connections, by their number, that nothing is heard of.
     quiet: BTreeSet<usize>,
+    /// Numbers of the peers that are heard by packets' own way.
+    heard: BTreeSet<u16>,
     /// Peers that are not dialled before this, on the monotonic clock.
     hold: BTreeMap<ClusterId, u64>,
     /// Shown with the facts; made anew when they change.
@@ -198,6 +200,7 @@ impl Driver {
             draining: false,
             known: BTreeMap::new(),
             quiet: BTreeSet::new(),
+            heard: BTreeSet::new(),
             hold: BTreeMap::new(),
             exports: Arc::default(),
             exports_changed: true,
@@ -286,6 +289,7 @@ impl Driver {
             Input::Carried(carried) => {
                 self.gateway.carries_to(&carried.peers);
                 self.quiet = carried.quiet;
+                self.heard = carried.heard;
             }
             Input::FollowerGone(name, instance) => {
                 self.gateway.follower_down(&name, instance, now);
@@ -382,6 +386,7 @@ impl Driver {
 
     /// Decides and shows what the inputs have changed. What must be on disk first is written in between.
     async fn settle(&mut self, now: Now) {
+        self.gateway.data_heard(&self.heard, now);
         self.gateway.handle_timeout(now);
         self.gateway.settle(now);
         self.commands(now);

@@ -1,7 +1,7 @@
 //! Pure: which of this cluster's gateways carry packets to which peers, as they tell each other by way of the leader: agents
 //! give packets to those that do. One that leaves says so by carrying none; one that is silent is taken to carry none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{Carries, GatewayName, Node, NodeName, OwnGateway};
 
@@ -25,6 +25,21 @@ impl Gateway {
         let carries: Carries = each.collect();
         self.dirty |= carries != self.carries;
         self.carries = carries;
+    }
+
+    /// These peers, by their numbers here, are heard now by the way that packets go: the second evidence of life of those whose
+    /// packets are encrypted.
+    pub fn data_heard(&mut self, numbers: &BTreeSet<u16>, now: Now) {
+        let allotted = &self.ledger.in_force().peers;
+        for (id, peer) in allotted {
+            if numbers.contains(&peer.value.number.number())
+                && let Some(peer) = self.catalog.peer_mut(id)
+            {
+                let before = peer.life.liveness(now);
+                peer.life.packet(0, now);
+                self.dirty |= peer.life.liveness(now) != before;
+            }
+        }
     }
 
     /// This gateway stops soon: peers better send by another.

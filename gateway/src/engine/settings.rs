@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::model::{
     Allocations, Appointment, CatalogDelta, ClusterId, ClusterSet, ClusterSettings, GatewayAddress,
-    GatewayName, NodeName, Prefix, Publication, TrustState,
+    GatewayName, NodeName, Prefix, Problem, Publication, TrustState,
 };
 
 use crate::allot::Pools;
@@ -52,6 +52,8 @@ pub struct Restored {
     pub appointment: Option<Appointment>,
     /// Whether the CA is on the disk too: without it nobody leads.
     pub authority: bool,
+    /// What was wrong with it.
+    pub problem: Option<Problem>,
 }
 
 /// The settings as the merge needs them.

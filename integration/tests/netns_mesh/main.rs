@@ -8,6 +8,7 @@
 
 mod gateways;
 mod path;
+mod state;
 mod trust;
 
 use std::net::SocketAddr;

@@ -1,11 +1,13 @@
 //! Shell: what outlives the process. Names in the state file: `allocations`, `trust`, `publication`, `own`, `appointment`,
 //! `peer/ID`. State from the disk counts as synced, with its age.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use causeway_proto::model::{
     Allocations, Appointment, CatalogDelta, ClusterId, Problem, ProblemKind, Publication,
-    TrustState,
+    Timestamp, TrustState,
 };
 use causeway_proto::wire::{Encoded, pb};
 use prost::Message as _;
@@ -13,7 +15,7 @@ use prost::Message as _;
 use super::Driver;
 use crate::engine::{Keep, Restored};
 use crate::now::Now;
-use crate::store::{Changes, Store};
+use crate::store::{Changes, Store, StoreError, set_aside};
 
 /// Catalogs may be asked for again, so they are written at most so often.
 const CATALOGS_EVERY_MS: u64 = 1_000;
@@ -34,29 +36,57 @@ fn told<T, E: std::fmt::Display>(name: &str, read: Result<T, E>) -> Option<T> {
         .ok()
 }
 
-/// What nobody can tell again must be readable: else tokens would come back, and addresses change hands.
-fn whole<T: Encoded>(name: &str, bytes: Option<&[u8]>) -> Result<Option<T>, anyhow::Error>
+/// What nobody beside this cluster can tell again must be readable, or the whole file is taken for damaged.
+fn whole<T: Encoded>(
+    store: &Store,
+    name: &str,
+    bytes: Option<&[u8]>,
+) -> Result<Option<T>, StoreError>
 where
     for<'a> T::Message: From<&'a T>,
 {
-    let Some(bytes) = bytes else {
-        return Ok(None);
+    let read = bytes.map(T::from_bytes).transpose();
+    read.map_err(|error| store.unreadable(name, &error))
+}
+
+/// The store and what it has kept. A damaged file is set aside: other gateways, the controller's store and peers know what was
+/// in it, and a new leadership's numbers are above all that was.
+pub fn open(dir: &Path, now: Timestamp) -> Result<(Store, Restored), anyhow::Error> {
+    let opened = Store::open(dir).and_then(|store| {
+        let restored = load(&store)?;
+        Ok((store, restored))
+    });
+    let (path, why) = match opened {
+        Err(StoreError::Damaged { path, why }) => (path, why),
+        opened => return Ok(opened?),
     };
-    T::from_bytes(bytes).map(Some).map_err(|error| {
-        anyhow::anyhow!(
-            "{name} in the state file cannot be read: {error}; restore the file, or start with an empty state_dir"
-        )
-    })
+    let aside = set_aside(dir, now.0 / 1_000)
+        .with_context(|| format!("{} is damaged and cannot be set aside", path.display()))?;
+    let message = format!(
+        "the state file was damaged ({why}) and is set aside as {}; what it held is taken from this cluster's other gateways, \
+         its controller and its peers",
+        aside.display()
+    );
+    tracing::error!("{message}");
+    let restored = Restored {
+        problem: Some(Problem {
+            kind: ProblemKind::BadObject,
+            subject: "state on disk".to_owned(),
+            message,
+        }),
+        ..Restored::default()
+    };
+    Ok((Store::open(dir)?, restored))
 }
 
 /// What was kept.
-pub fn load(store: &Store) -> Result<Restored, anyhow::Error> {
+fn load(store: &Store) -> Result<Restored, StoreError> {
     let all = store.load()?;
     let bytes = |name: &str| all.get(name).map(Vec::as_slice);
     let publication = bytes("publication").map(Publication::from_bytes);
     let mut restored = Restored {
-        trust: whole::<TrustState>("trust", bytes("trust"))?,
-        allocations: whole::<Allocations>("allocations", bytes("allocations"))?,
+        trust: whole::<TrustState>(store, "trust", bytes("trust"))?,
+        allocations: whole::<Allocations>(store, "allocations", bytes("allocations"))?,
         publication: publication.and_then(|read| told("publication", read)),
         own: bytes("own").and_then(|b| catalog("own", b)),
         appointment: bytes("appointment")

@@ -90,3 +90,31 @@ fn a_gateway_that_falls_silent_gets_no_packets_while_another_is_heard() {
     east.beats(&[], patience);
     assert!(east.silent().is_empty());
 }
+
+/// Its process hangs, say, and its kernel and ours go on.
+#[test]
+fn a_peer_whose_packets_alone_are_heard_is_suspect_until_the_lease() {
+    let mut east = Host::new("east", &["west"], Restored::default());
+    east.meet_gateway(1, "west", "g0", None);
+    east.hears(1, of_two());
+    east.disk_answers();
+    let number = east.gateway.view().peers[&id("west")].number.number();
+    let heard = BTreeSet::from([number]);
+    let mut seen = Vec::new();
+    for _ in 0..11 {
+        east.gateway.data_heard(&heard, at(east.now));
+        seen.push(east.connected("west"));
+        east.beats(&[], 1);
+    }
+    assert_eq!(seen[..3], ["Live"; 3]);
+    assert_eq!(seen[4..10], ["Suspect"; 6], "{seen:?}");
+    assert_eq!(east.connected("west"), "Silent", "the lease is over");
+    // Of nobody: both are silent, and that is enough after three seconds.
+    let mut east = Host::new("east", &["west"], Restored::default());
+    east.meet_gateway(1, "west", "g0", None);
+    east.hears(1, of_two());
+    east.disk_answers();
+    east.gateway.data_heard(&heard, at(east.now));
+    east.beats(&[], SILENT_MS / BEAT_MS);
+    assert_eq!(east.connected("west"), "Silent");
+}
