@@ -8,6 +8,8 @@ mod bed;
 mod load;
 mod paired;
 mod passing;
+mod tunnel;
+mod wireguard;
 
 use std::{
     net::Ipv4Addr,
@@ -37,6 +39,33 @@ pub struct Point {
     /// What it must be, where something is promised of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub promise: Option<Promise>,
+    /// The ratio that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    /// Whether it is not missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
+}
+
+/// A bound of ratios.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Gate {
+    /// Missed only where the middle nine tenths of the ratios lie beyond it.
+    fn held(self, mut ratios: Vec<f64>) -> bool {
+        ratios.sort_by(f64::total_cmp);
+        let out = ratios.len() / 20;
+        let (low, high) = (ratios.get(out), ratios.iter().rev().nth(out));
+        match self {
+            Self::AtLeast(bound) => high.is_some_and(|high| *high >= bound),
+            Self::AtMost(bound) => low.is_some_and(|low| *low <= bound),
+        }
+    }
 }
 
 /// What a figure must be, and whether it is.
@@ -58,6 +87,17 @@ impl Point {
             median: at(rounds.len() / 2),
             max: at(rounds.len().saturating_sub(1)),
             promise: None,
+            gate: None,
+            held: None,
+        }
+    }
+
+    /// Ratios of pairs.
+    fn against(name: String, ratios: Vec<f64>, gate: Option<Gate>) -> Self {
+        Self {
+            gate,
+            held: gate.map(|gate| gate.held(ratios.clone())),
+            ..Self::of(name, "times", ratios)
         }
     }
 }
@@ -71,6 +111,8 @@ pub enum Part {
     Passing,
     /// What a node's own traffic gains or loses by an agent.
     Paired,
+    /// What goes between clusters encrypted, against WireGuard.
+    Tunnel,
 }
 
 /// Rounds per figure; each is a pair: packets alone, packets and program.
@@ -157,6 +199,9 @@ pub fn run(object: &Path, parts: &[Part], tell: &mut dyn FnMut(Point)) -> Result
     }
     if parts.contains(&Part::Paired) {
         paired::run(object, tell)?;
+    }
+    if parts.contains(&Part::Tunnel) {
+        tunnel::run(tell)?;
     }
     Ok(())
 }

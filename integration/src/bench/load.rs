@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::lab::wait;
 
 /// How long each run sends.
 const TIME: Duration = Duration::from_millis(300);
+/// How long bulk sends before it counts, and how long it counts.
+const WARM: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_millis(1_500);
 /// Where it goes to.
 const PORT: u16 = 5201;
 /// Longer than anything here takes.
@@ -27,6 +30,8 @@ const DATAGRAM: [u8; 64] = [0; 64];
 pub(super) enum Load {
     /// One TCP connection, as many bytes as go.
     Stream,
+    /// So many TCP connections at once, as many bytes as go by all together, for longer.
+    Bulk(usize),
     /// Small datagrams, as many as come to the socket.
     Datagrams,
     /// One byte there and one back, again and again, as a probe does.
@@ -36,7 +41,7 @@ pub(super) enum Load {
 impl Load {
     pub(super) const fn unit(self) -> &'static str {
         match self {
-            Self::Stream => "Gbit/s",
+            Self::Stream | Self::Bulk(_) => "Gbit/s",
             Self::Datagrams => "k packets/s",
             Self::RoundTrips => "k round trips/s",
         }
@@ -49,6 +54,7 @@ impl Load {
             // On one processor, so that it shows the whole way's cost; on two the figure swings by which of them
             // waits for the other.
             Self::Stream => pair(0, from, to, take_stream, |go| stream(go, address)),
+            Self::Bulk(count) => bulk(count, from, to, address),
             Self::Datagrams => {
                 let over = AtomicBool::new(false);
                 let send = |go| datagrams(go, address, &over);
@@ -75,6 +81,58 @@ fn pair(
         let served = server.join().map_err(|_| anyhow!("the server's side"))?;
         let (sent, served) = (sent??, served??);
         sent.or(served).context("no figure")
+    })
+}
+
+/// Bytes that reach the server by all connections, from when all are there until the first has had its time.
+fn bulk(count: usize, from: &Netns, to: &Netns, address: SocketAddr) -> Result<f64> {
+    let listener = to.enter(|| TcpListener::bind(("0.0.0.0", PORT)))??;
+    let open = || -> Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&address, LIMIT)?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        Ok(stream)
+    };
+    let mut ends = Vec::new();
+    for _ in 0..count {
+        let sends = from.enter(open)??;
+        let (takes, _) = listener.accept()?;
+        takes.set_read_timeout(Some(LIMIT))?;
+        ends.push((sends, takes));
+    }
+    let (over, bytes) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (mut sends, mut takes) in ends {
+            let (over, bytes) = (&over, &bytes);
+            threads.push(scope.spawn(move || -> Result<()> {
+                let buffer = vec![0; 256 << 10];
+                while !over.load(Ordering::Relaxed) {
+                    sends.write_all(&buffer)?;
+                }
+                Ok(())
+            }));
+            threads.push(scope.spawn(move || -> Result<()> {
+                let mut buffer = vec![0; 256 << 10];
+                loop {
+                    match takes.read(&mut buffer)? {
+                        0 => return Ok(()),
+                        read => bytes.fetch_add(read as u64, Ordering::Relaxed),
+                    };
+                }
+            }));
+        }
+        // TCP has found its pace by then.
+        std::thread::sleep(WARM);
+        let (start, before) = (wait::now(), bytes.load(Ordering::Relaxed));
+        std::thread::sleep(LONG);
+        let (took, after) = (start.elapsed(), bytes.load(Ordering::Relaxed));
+        over.store(true, Ordering::Relaxed);
+        for thread in threads {
+            thread
+                .join()
+                .map_err(|_| anyhow!("a thread of the load"))??;
+        }
+        Ok(after.saturating_sub(before) as f64 * 8.0 / took.as_secs_f64() / 1e9)
     })
 }
 

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use causeway_integration::bench::{self, Part, Point};
+use causeway_integration::bench::{self, Gate, Part, Point};
 use clap::{Parser, ValueEnum};
 
 /// What the programs cost: their own packets, all others, and a node's traffic as a whole. Needs root and
@@ -27,6 +27,8 @@ enum Choice {
     Passing,
     /// A node's own traffic without and with an agent, in pairs.
     Paired,
+    /// Between two clusters, encrypted, against user-space WireGuard (`gotatun`), in pairs.
+    Tunnel,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,11 +54,12 @@ fn figures(arguments: &Arguments) -> Result<bool> {
         .context("CAUSEWAY_EBPF_OBJECT must name the built programs; root is needed")?;
     let mut parts: Vec<Part> = arguments.parts.iter().map(|choice| choice.part()).collect();
     if parts.is_empty() {
-        parts = vec![Part::Walk, Part::Passing, Part::Paired];
+        parts = vec![Part::Walk, Part::Passing, Part::Paired, Part::Tunnel];
     }
     let mut kept = true;
     let mut tell = |point: Point| {
         kept &= point.promise.as_ref().is_none_or(|promise| promise.kept);
+        kept &= point.held.unwrap_or(true);
         println!("{}", shown(&point, arguments.output));
     };
     bench::run(&PathBuf::from(object), &parts, &mut tell)?;
@@ -69,6 +72,7 @@ impl Choice {
             Self::Walk => Part::Walk,
             Self::Passing => Part::Passing,
             Self::Paired => Part::Paired,
+            Self::Tunnel => Part::Tunnel,
         }
     }
 }
@@ -86,13 +90,22 @@ fn shown(point: &Point, output: Output) -> String {
         let mark = if promise.kept { "ok" } else { "NOT KEPT" };
         format!("  [{mark}: {}]", promise.text)
     });
+    let gate = point.gate.zip(point.held).map(|(gate, held)| {
+        let mark = if held { "ok" } else { "MISSED" };
+        let bound = match gate {
+            Gate::AtLeast(bound) => format!("at least {bound}"),
+            Gate::AtMost(bound) => format!("at most {bound}"),
+        };
+        format!("  [{mark}: {bound}]")
+    });
     format!(
-        "{:>6.digits$} {:>6.digits$} {:>6.digits$} {}  {}{}",
+        "{:>6.digits$} {:>6.digits$} {:>6.digits$} {}  {}{}{}",
         point.min,
         point.median,
         point.max,
         point.unit,
         point.name,
-        promise.unwrap_or_default()
+        promise.unwrap_or_default(),
+        gate.unwrap_or_default()
     )
 }

@@ -177,6 +177,14 @@ pub fn block_udp(wan: &Netns, block: bool) -> anyhow::Result<()> {
     ))
 }
 
+/// Lets no session go by UDP.
+pub fn block_sessions(wan: &Netns) -> anyhow::Result<()> {
+    wan.nft(&format!(
+        "table bridge blocked {{\n  chain forward {{\n    type filter hook forward priority 10\n    \
+         udp dport {SESSION_PORT} drop\n  }}\n}}\n"
+    ))
+}
+
 /// Packets that a named counter of a namespace has seen.
 pub fn counter(netns: &Netns, name: &str) -> anyhow::Result<u64> {
     let mut command = netns.command("nft");

@@ -73,6 +73,12 @@ impl Processes {
         Ok(Entry::Process(pid, start))
     }
 
+    /// The number of one that was started.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.children.get(name).map(Child::id)
+    }
+
     /// Whether it runs.
     pub fn is_alive(&mut self, name: &str) -> bool {
         self.children
@@ -145,4 +151,20 @@ impl Processes {
             .collect::<Vec<_>>()
             .join("\n")
     }
+}
+
+/// Seconds of processor time that a process has used.
+pub fn ticks(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name, which may have anything in it (proc_pid_stat(5)): utime and stime are the fields 14 and 15.
+    let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let field = |number: usize| -> anyhow::Result<f64> {
+        let text = fields
+            .get(number.saturating_sub(3))
+            .context("/proc/PID/stat")?;
+        Ok(text.parse()?)
+    };
+    let each = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?;
+    Ok((field(14)? + field(15)?) / each.context("ticks of a second")? as f64)
 }

@@ -105,6 +105,9 @@ fn demo_command(built: &Built) -> Command {
 /// The benches run optimised, and so does what they measure: as it ships.
 pub fn bench(root: &Path, parts: &[String], output: &str) -> anyhow::Result<ExitCode> {
     setup::for_packets(root)?;
+    if parts.is_empty() || parts.iter().any(|part| part == "tunnel") {
+        setup::for_tunnels(root)?;
+    }
     let built = cargo::build_optimised(root)?;
     let args = [
         "run",
@@ -118,6 +121,7 @@ pub fn bench(root: &Path, parts: &[String], output: &str) -> anyhow::Result<Exit
     ];
     let mut command = step::program("cargo", &args, root);
     command.args(["-o", output]).args(parts);
+    command.env("PATH", setup::path_with_tools()?);
     built.tell(&mut command);
     pass_on(&mut command)
 }

@@ -227,6 +227,35 @@ fn linker(root: &Path) -> anyhow::Result<Outcome> {
     }
 }
 
+/// What encrypted tunnels are compared with.
+pub fn for_tunnels(root: &Path) -> anyhow::Result<()> {
+    step("WireGuard in user space", || wireguard(root))
+}
+
+const WIREGUARD: &str = "gotatun-cli";
+const WIREGUARD_VERSION: &str = "0.10.2";
+
+fn wireguard(root: &Path) -> anyhow::Result<Outcome> {
+    let place = host::cache()?.join("tools");
+    let program = place.join("bin/gotatun");
+    if program.is_file() {
+        return Ok(Outcome::Already(program.display().to_string()));
+    }
+    say::line("  WireGuard in user space: building it (about two minutes)");
+    let args = [
+        "install",
+        WIREGUARD,
+        "--locked",
+        "--version",
+        WIREGUARD_VERSION,
+        "--root",
+    ];
+    let mut command = step::program("cargo", &args, root);
+    command.arg(&place).env_remove("CARGO_TARGET_DIR");
+    step::run(&mut command)?;
+    Ok(Outcome::Done(format!("built {}", program.display())))
+}
+
 fn mount_bpf() -> anyhow::Result<Outcome> {
     let mounts = std::fs::read_to_string("/proc/mounts").context("reading /proc/mounts")?;
     if has_bpf(&mounts) {
