@@ -6,7 +6,8 @@ use std::fmt;
 
 use causeway_dns::Answered;
 use causeway_proto::model::{
-    ClusterId, GatewayStatus, Liveness, PeerStatus, Revision, ServiceName, Timestamp, View,
+    ClusterId, GatewayStatus, Liveness, PeerStatus, Revision, ServiceName, Timestamp, Transport,
+    View,
 };
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -46,6 +47,7 @@ pub fn text(
     let mut registry = Registry::with_prefix("causeway_gateway");
     own(&mut registry, status, beside);
     counts(&mut registry, status);
+    sessions(&mut registry, status);
     peers(&mut registry, status, view);
     troubles(&mut registry, status);
     dns(&mut registry, beside.dns);
@@ -194,6 +196,24 @@ fn by_peer(
     all.filter_map(move |(id, peer)| Some(([("peer", id.to_string())], value(id, peer)?)))
 }
 
+/// By what carries them: TCP where UDP is blocked.
+fn sessions(registry: &mut Registry, status: &GatewayStatus) {
+    let ways = [("quic", Transport::Quic), ("tcp", Transport::Tcp)];
+    let each = status.peers.iter().flat_map(|(id, peer)| {
+        ways.map(|(name, way)| {
+            let count = peer.sessions.iter().filter(|s| s.transport == way).count();
+            let labels = [("peer", id.to_string()), ("transport", name.to_owned())];
+            (labels, whole(count))
+        })
+    });
+    gauges(
+        registry,
+        "peer_sessions",
+        "Sessions with a peer's gateways",
+        each,
+    );
+}
+
 fn peers(registry: &mut Registry, status: &GatewayStatus, view: &View) {
     let mut endpoints: BTreeMap<&ClusterId, i64> = BTreeMap::new();
     for share in view.imports.values().flat_map(|import| &import.shares) {
@@ -205,11 +225,6 @@ fn peers(registry: &mut Registry, status: &GatewayStatus, view: &View) {
     let mut add = |name, help, value: &dyn Fn(&ClusterId, &PeerStatus) -> Option<i64>| {
         gauges(registry, name, help, by_peer(status, value));
     };
-    add(
-        "peer_sessions",
-        "Sessions with a peer's gateways",
-        &|_, peer| Some(whole(peer.sessions.len())),
-    );
     add("peer_live", "Whether a peer is heard", &|_, peer| {
         Some((peer.liveness == Liveness::Live).into())
     });

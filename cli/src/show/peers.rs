@@ -74,6 +74,7 @@ struct PathForm {
     sent: u64,
     lost: u64,
     mtu: u16,
+    link_mtu: u16,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,6 +138,7 @@ impl SessionForm {
                 sent: path.sent,
                 lost: path.lost,
                 mtu: path.mtu,
+                link_mtu: path.link_mtu,
             }),
         }
     }
@@ -154,7 +156,10 @@ impl SessionForm {
                 let share = 100.0 * path.lost as f64 / path.sent.max(1) as f64;
                 format!("{share:.1} %")
             }),
-            path(|path| path.mtu.to_string()),
+            path(|path| match path.mtu < path.link_mtu {
+                true => format!("{} of {}", path.mtu, path.link_mtu),
+                false => path.mtu.to_string(),
+            }),
             self.since.clone(),
             or_dash(self.certificate_expires.as_ref()),
         ]

@@ -61,8 +61,8 @@ fn the_current_context_where_nothing_else_is_said() {
         north  withdrawn  4 min ago  1789000000.1  -              -         0         -                              none pass: they must be encrypted, and the peer cannot
         north: last error at 2026-09-21T14:12:50Z: dialling 192.0.2.7:7443: no answer in 5 s
 
-        PEER  GATEWAY  BY    ADDRESS         ROUND TRIP  LOST   MTU   SINCE                 CERTIFICATE ENDS
-        east  e1       quic  192.0.2.1:7443  0.4 ms      0.5 %  1500  2026-09-21T13:13:20Z  2026-09-22T12:26:40Z
+        PEER  GATEWAY  BY    ADDRESS         ROUND TRIP  LOST   MTU           SINCE                 CERTIFICATE ENDS
+        east  e1       quic  192.0.2.1:7443  0.4 ms      0.5 %  1400 of 1500  2026-09-21T13:13:20Z  2026-09-22T12:26:40Z
     "#]],
     );
 }

@@ -40,7 +40,8 @@ pub fn peers() -> BTreeMap<ClusterId, PeerStatus> {
             rtt_us: 420,
             sent: 1_000,
             lost: 5,
-            mtu: 1_500,
+            mtu: 1_400,
+            link_mtu: 1_500,
         }),
     };
     let east = PeerStatus {

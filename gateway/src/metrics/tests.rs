@@ -40,7 +40,8 @@ fn what_prometheus_reads() {
         causeway_gateway_peer_endpoints{peer="west"} 3
         causeway_gateway_peer_live{peer="west"} 1
         causeway_gateway_peer_services{peer="west"} 1
-        causeway_gateway_peer_sessions{peer="west"} 0
+        causeway_gateway_peer_sessions{peer="west",transport="quic"} 0
+        causeway_gateway_peer_sessions{peer="west",transport="tcp"} 0
         causeway_gateway_peer_silence_seconds{peer="west"} 1
         causeway_gateway_revision 0
         causeway_gateway_services{state="exported"} 0

@@ -23,13 +23,15 @@ pub struct Link(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Quic(quinn::Connection),
+    /// With the MTU of the first link there.
+    Quic(quinn::Connection, u16),
     Tcp(Arc<tcp::Connection>),
 }
 
 impl Link {
     pub(super) fn quic(connection: quinn::Connection) -> Self {
-        Self(Kind::Quic(connection))
+        let link_mtu = mtu::tried(connection.remote_address());
+        Self(Kind::Quic(connection, link_mtu))
     }
 
     pub(super) fn tcp(connection: Arc<tcp::Connection>) -> Self {
@@ -40,7 +42,7 @@ impl Link {
     #[must_use]
     pub fn transport(&self) -> Transport {
         match &self.0 {
-            Kind::Quic(_) => Transport::Quic,
+            Kind::Quic(..) => Transport::Quic,
             Kind::Tcp(_) => Transport::Tcp,
         }
     }
@@ -49,7 +51,7 @@ impl Link {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         match &self.0 {
-            Kind::Quic(connection) => connection.remote_address(),
+            Kind::Quic(connection, _) => connection.remote_address(),
             Kind::Tcp(connection) => connection.remote,
         }
     }
@@ -58,7 +60,7 @@ impl Link {
     #[must_use]
     pub fn alpn(&self) -> Option<Vec<u8>> {
         match &self.0 {
-            Kind::Quic(connection) => connection
+            Kind::Quic(connection, _) => connection
                 .handshake_data()
                 .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
                 .and_then(|data| data.protocol),
@@ -70,7 +72,7 @@ impl Link {
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         match &self.0 {
-            Kind::Quic(connection) => connection
+            Kind::Quic(connection, _) => connection
                 .peer_identity()
                 .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
                 .map(|certificates| *certificates)
@@ -83,7 +85,7 @@ impl Link {
     #[must_use]
     pub fn export_keying(&self, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
         match &self.0 {
-            Kind::Quic(connection) => {
+            Kind::Quic(connection, _) => {
                 let mut out = [0; 32];
                 let exported = connection.export_keying_material(&mut out, label, context);
                 exported.ok().map(|()| out)
@@ -99,7 +101,7 @@ impl Link {
     pub async fn channel(&self) -> Result<Channel, DialError> {
         let address = || self.remote().to_string();
         let stream = match &self.0 {
-            Kind::Quic(connection) => {
+            Kind::Quic(connection, _) => {
                 let halves = connection.open_bi().await;
                 let halves = halves.map_err(|source| DialError::Connection {
                     address: address(),
@@ -125,7 +127,7 @@ impl Link {
     /// The next stream that the other end opened; `None` when the connection is over.
     pub async fn accept<I>(&self, info: I) -> Option<Io<LinkStream, I>> {
         let stream = match &self.0 {
-            Kind::Quic(connection) => {
+            Kind::Quic(connection, _) => {
                 let halves = connection.accept_bi().await.ok()?;
                 LinkStream::Quic(QuicStream::new(connection.clone(), halves))
             }
@@ -145,7 +147,7 @@ impl Link {
     #[must_use]
     pub fn room(&self) -> Option<usize> {
         match &self.0 {
-            Kind::Quic(connection) => connection.max_datagram_size(),
+            Kind::Quic(connection, _) => connection.max_datagram_size(),
             Kind::Tcp(connection) => {
                 let carries = connection.carries.load(Ordering::Relaxed);
                 carries.then_some(tcp::ROOM)
@@ -156,7 +158,7 @@ impl Link {
     /// Sends datagrams, once there is place for them. False: the connection is over.
     pub async fn send(&self, datagrams: Vec<Bytes>) -> bool {
         match &self.0 {
-            Kind::Quic(connection) => {
+            Kind::Quic(connection, _) => {
                 for datagram in datagrams {
                     let sent = connection.send_datagram_wait(datagram).await;
                     // One that has become too large meanwhile is lost: the path is narrower than it was.
@@ -173,7 +175,7 @@ impl Link {
     /// The next datagram; `None`: the connection is over.
     pub async fn receive(&self) -> Option<Bytes> {
         match &self.0 {
-            Kind::Quic(connection) => connection.read_datagram().await.ok(),
+            Kind::Quic(connection, _) => connection.read_datagram().await.ok(),
             Kind::Tcp(connection) => connection.receive().await,
         }
     }
@@ -182,7 +184,7 @@ impl Link {
     #[must_use]
     pub fn received(&self) -> Option<Bytes> {
         match &self.0 {
-            Kind::Quic(connection) => connection.read_datagram().now_or_never()?.ok(),
+            Kind::Quic(connection, _) => connection.read_datagram().now_or_never()?.ok(),
             Kind::Tcp(connection) => connection.received(),
         }
     }
@@ -191,13 +193,14 @@ impl Link {
     #[must_use]
     pub fn path(&self) -> Option<PathStatus> {
         match &self.0 {
-            Kind::Quic(connection) => {
+            Kind::Quic(connection, link_mtu) => {
                 let path = connection.stats().path;
                 Some(PathStatus {
                     rtt_us: u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
                     sent: path.sent_packets,
                     lost: path.lost_packets,
                     mtu: mtu::packet(path.current_mtu, connection.remote_address()),
+                    link_mtu: *link_mtu,
                 })
             }
             Kind::Tcp(connection) => connection.path(),
@@ -208,7 +211,7 @@ impl Link {
     #[must_use]
     pub fn heard(&self) -> u64 {
         match &self.0 {
-            Kind::Quic(connection) => connection.stats().udp_rx.datagrams,
+            Kind::Quic(connection, _) => connection.stats().udp_rx.datagrams,
             Kind::Tcp(connection) => connection.heard.load(Ordering::Relaxed),
         }
     }
@@ -217,7 +220,7 @@ impl Link {
     #[must_use]
     pub fn number(&self) -> usize {
         match &self.0 {
-            Kind::Quic(connection) => connection.stable_id(),
+            Kind::Quic(connection, _) => connection.stable_id(),
             Kind::Tcp(connection) => connection.number,
         }
     }
@@ -225,7 +228,7 @@ impl Link {
     /// Waits until it is over, and says why.
     pub async fn closed(&self) -> String {
         match &self.0 {
-            Kind::Quic(connection) => connection.closed().await.to_string(),
+            Kind::Quic(connection, _) => connection.closed().await.to_string(),
             Kind::Tcp(connection) => connection.closed().await,
         }
     }
@@ -233,7 +236,7 @@ impl Link {
     /// Ends it at once.
     pub fn close(&self, reason: &str) {
         match &self.0 {
-            Kind::Quic(connection) => connection.close(0u32.into(), reason.as_bytes()),
+            Kind::Quic(connection, _) => connection.close(0u32.into(), reason.as_bytes()),
             Kind::Tcp(connection) => connection.close(reason),
         }
     }

@@ -8,6 +8,8 @@ use nix::libc;
 /// Bytes of IPv4's header and UDP's; of IPv6's.
 const HEADERS_V4: u16 = 28;
 const HEADERS_V6: u16 = 48;
+/// Where the kernel does not know: Ethernet's.
+pub(super) const USUAL: u16 = 1_500;
 /// Every path takes a UDP payload of so much (RFC 9000, section 14).
 const LEAST: u16 = 1_200;
 /// quinn 0.11 gives the kernel up to ten packets at once, and loses all of them where together they are larger than a UDP
@@ -35,6 +37,11 @@ pub(super) fn of_route(to: SocketAddr) -> Option<u16> {
     };
     // Loopback's is above what an IP packet can be.
     (done == 0).then(|| u16::try_from(mtu).unwrap_or(u16::MAX))
+}
+
+/// The largest packet that is tried for on the way there.
+pub(super) fn tried(to: SocketAddr) -> u16 {
+    packet(payload(of_route(to).unwrap_or(USUAL), Some(to)), to)
 }
 
 /// Bytes of UDP payload to try for in packets of that size.

@@ -15,8 +15,6 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Bytes of datagrams that wait in either direction: some milliseconds at the rate of a fast link. What does not fit is
 /// lost as on any link.
 const DATAGRAMS: usize = 4 << 20;
-/// The path's MTU where the kernel does not know it: Ethernet's.
-const USUAL_MTU: u16 = 1_500;
 /// Streams that a peer may open on a connection: one session, and room for one more class.
 const STREAMS: u32 = 4;
 
@@ -30,7 +28,7 @@ pub(super) struct Quic {
 /// For a connection to there: QUIC finds out how much of what the first link takes the whole path does (RFC 8899).
 fn parameters(to: Option<SocketAddr>) -> Arc<quinn::TransportConfig> {
     let mut discovery = quinn::MtuDiscoveryConfig::default();
-    let mtu = to.and_then(mtu::of_route).unwrap_or(USUAL_MTU);
+    let mtu = to.and_then(mtu::of_route).unwrap_or(mtu::USUAL);
     discovery.upper_bound(mtu::payload(mtu, to));
     let mut config = quinn::TransportConfig::default();
     config

@@ -193,17 +193,21 @@ impl Connection {
         drop(sockets);
         let (read, write) = tokio::io::split(stream);
         self.carries.store(true, Ordering::Relaxed);
+        self.until_over(written(write, queued));
         let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let why = written(write, queued).await;
-            this.close(&format!("packets: {why}"));
-        });
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let why = this.take_packets(read).await;
-            this.close(&format!("packets: {why}"));
-        });
+        self.until_over(async move { this.take_packets(read).await });
         Ok(())
+    }
+
+    /// The end of either is the end of all; and nothing outlives the connection, also where nobody takes what has come.
+    fn until_over(self: &Arc<Self>, work: impl Future<Output = io::Error> + Send + 'static) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                why = work => this.close(&format!("packets: {why}")),
+                _ = this.closed() => {}
+            }
+        });
     }
 
     async fn take_packets(&self, mut from: ReadHalf<TlsStream<TcpStream>>) -> io::Error {
@@ -291,6 +295,8 @@ fn info(socket: &std::net::TcpStream) -> Option<PathStatus> {
         sent: info.tcpi_segs_out.into(),
         lost: info.tcpi_total_retrans.into(),
         mtu: u16::try_from(info.tcpi_pmtu).unwrap_or(u16::MAX),
+        // The kernel has learned it, or has not.
+        link_mtu: u16::try_from(info.tcpi_pmtu).unwrap_or(u16::MAX),
     })
 }
 

@@ -56,6 +56,12 @@ fn a_path_that_narrows_is_followed() {
         mtu <= 1300
     })
     .unwrap();
+    assert!(
+        mesh.operator("w1")
+            .run(&["peers"])
+            .unwrap()
+            .contains(" of 1500 ")
+    );
     // 1,400 bytes go in two pieces.
     let echo = SocketAddr::new(cart.ip(), 7);
     let text = "x".repeat(1_372);

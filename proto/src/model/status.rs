@@ -131,6 +131,8 @@ pub struct PathStatus {
     pub lost: u64,
     /// Bytes of the largest IP packet that the path is known to take.
     pub mtu: u16,
+    /// Bytes of the largest that its first link takes. The path's is less where something on it is narrower.
+    pub link_mtu: u16,
 }
 
 /// What carries a session.

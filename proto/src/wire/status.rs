@@ -124,6 +124,7 @@ impl From<PathStatus> for pb::PathStatus {
             sent: p.sent,
             lost: p.lost,
             mtu: p.mtu.into(),
+            link_mtu: p.link_mtu.into(),
         }
     }
 }
@@ -136,6 +137,7 @@ impl TryFrom<pb::PathStatus> for PathStatus {
             sent: p.sent,
             lost: p.lost,
             mtu: one("mtu", p.mtu, mtu)?,
+            link_mtu: one("link_mtu", p.link_mtu, mtu)?,
         })
     }
 }
