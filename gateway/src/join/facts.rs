@@ -68,7 +68,9 @@ pub fn findings(own: &JoinFacts, peer: &JoinFacts) -> Vec<Finding> {
         );
         add(severity, "clock", message);
     }
-    add(Severity::Warning, "encryption", encryption(own, peer));
+    if let Some((severity, message)) = encryption(own, peer) {
+        add(severity, "encryption", message);
+    }
     if let Some(message) = overlap(own, peer) {
         add(Severity::Note, "prefixes", message);
     }
@@ -76,21 +78,25 @@ pub fn findings(own: &JoinFacts, peer: &JoinFacts) -> Vec<Finding> {
     found
 }
 
-fn encryption(own: &JoinFacts, peer: &JoinFacts) -> String {
+/// Nothing, where both require it: that is what everybody expects.
+fn encryption(own: &JoinFacts, peer: &JoinFacts) -> Option<(Severity, String)> {
     let (a, b) = (&own.cluster, &peer.cluster);
+    let one = |off, other| {
+        let message = format!(
+            "packets would be encrypted: {off} says `encryption: off` and {other} does not"
+        );
+        Some((Severity::Note, message))
+    };
     match (own.plain_allowed, peer.plain_allowed) {
-        (true, true) => format!(
-            "packets between {b} and {a} would be plain and not authenticated: both say `encryption: off`"
-        ),
-        (true, false) => {
-            format!("no packets would pass: {a} says `encryption: off` and {b} does not")
+        (true, true) => {
+            let message = format!(
+                "packets between {b} and {a} would be plain and not authenticated: both say `encryption: off`"
+            );
+            Some((Severity::Warning, message))
         }
-        (false, true) => {
-            format!("no packets would pass: {b} says `encryption: off` and {a} does not")
-        }
-        (false, false) => format!(
-            "no packets would pass: {a} and {b} both require encryption, which this version has not; it carries packets only plain, where both say `encryption: off`"
-        ),
+        (true, false) => one(a, b),
+        (false, true) => one(b, a),
+        (false, false) => None,
     }
 }
 

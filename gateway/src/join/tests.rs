@@ -326,7 +326,7 @@ fn facts_that_clash() {
     );
     assert_eq!(
         says(&|f| f.plain_allowed = false),
-        "Warning encryption: no packets would pass: east says `encryption: off` and west does not"
+        "Note encryption: packets would be encrypted: east says `encryption: off` and west does not"
     );
 }
 

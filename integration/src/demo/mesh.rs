@@ -65,6 +65,16 @@ impl Mesh {
         self.programs.join(name)
     }
 
+    /// What pods run: with our programs, or with this one where those are built apart.
+    fn servers(&self) -> anyhow::Result<PathBuf> {
+        let name = "causeway-lab";
+        let with_ours = self.program(name);
+        if with_ours.is_file() {
+            return Ok(with_ours);
+        }
+        Ok(std::env::current_exe()?.with_file_name(name))
+    }
+
     /// The local service of a node's gateway.
     #[must_use]
     pub fn socket(&self, node: &str) -> PathBuf {
@@ -132,7 +142,7 @@ impl Mesh {
     pub fn start_pod(&mut self, pod: &Pod) -> anyhow::Result<()> {
         let node = node(pod.node).with_context(|| format!("{} is on no node", pod.name))?;
         self.lab.add_pod(&node, pod)?;
-        let (netns, program) = (self.lab.pod(pod), self.program("causeway-lab"));
+        let (netns, program) = (self.lab.pod(pod), self.servers()?);
         let port = if pod.name.starts_with("db") {
             "5432"
         } else {

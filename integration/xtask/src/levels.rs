@@ -110,16 +110,17 @@ pub fn bench(root: &Path, parts: &[String], output: &str) -> anyhow::Result<Exit
     }
     let built = cargo::build_optimised(root)?;
     let args = [
-        "run",
-        "--quiet",
+        "build",
         "--release",
         "--package",
         ROOT_PACKAGE,
         "--bin",
         "causeway-bench",
-        "--",
+        "--bin",
+        "causeway-lab",
     ];
-    let mut command = step::program("cargo", &args, root);
+    step::run(&mut step::program("cargo", &args, root))?;
+    let mut command = Command::new(cargo::target(root)?.join("release/causeway-bench"));
     command.args(["-o", output]).args(parts);
     command.env("PATH", setup::path_with_tools()?);
     built.tell(&mut command);
