@@ -246,18 +246,18 @@ impl Default for Pools {
 impl TryFrom<String> for Seed {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let digits: Option<Vec<u8>> = (0..text.len())
-            .step_by(2)
-            .map(|at| {
-                text.get(at..at + 2)
-                    .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-            })
-            .collect();
-        digits
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| "a seed is 32 hexadecimal digits".to_owned())
+        let seed = bytes_of(&text).map(Self);
+        seed.ok_or_else(|| "a seed is 32 hexadecimal digits".to_owned())
     }
+}
+
+/// So many bytes in hexadecimal digits.
+pub(crate) fn bytes_of<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let pairs = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2));
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|pair| u8::from_str_radix(pair?, 16).ok())
+        .collect();
+    bytes?.try_into().ok()
 }
 
 /// The key at fault, and what to change.

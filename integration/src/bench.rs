@@ -59,7 +59,7 @@ impl Gate {
     /// Missed only where the middle nine tenths of the ratios lie beyond it.
     fn held(self, mut ratios: Vec<f64>) -> bool {
         ratios.sort_by(f64::total_cmp);
-        let out = ratios.len() / 20;
+        let out = ratios.len().div_ceil(20);
         let (low, high) = (ratios.get(out), ratios.iter().rev().nth(out));
         match self {
             Self::AtLeast(bound) => high.is_some_and(|high| *high >= bound),

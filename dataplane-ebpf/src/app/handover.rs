@@ -25,13 +25,10 @@ const LOOKS: u32 = 40;
 /// A gateway that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_millis(SILENT_MS);
 
-/// What this end keeps of the device. While it is open, what is sent into it waits there for the next gateway.
-#[derive(Default)]
-struct Kept(Option<OwnedFd>);
-
 /// For ever. Tells what the gateway does.
 pub(super) async fn run(socket: PathBuf, tell: watch::Sender<Gateway>) {
-    let mut kept = Kept::default();
+    // While this end has the device open, what is sent into it waits there for the next gateway.
+    let mut kept: Option<OwnedFd> = None;
     let mut told = None;
     let mut looks = 0;
     loop {
@@ -52,11 +49,11 @@ pub(super) async fn run(socket: PathBuf, tell: watch::Sender<Gateway>) {
             tracing::info!("the gateway is gone");
             looks = 0;
             // The one that an agent before this had given it.
-            kept.0 = kept.0.take().or_else(|| open_session().ok());
+            kept = kept.or_else(|| open_session().ok());
             tell.send_replace(Gateway::Away);
         } else if looks >= LOOKS && *tell.borrow() == Gateway::Away {
             // What has waited so long nobody waits for.
-            kept = Kept::default();
+            kept = None;
             tell.send_replace(Gateway::Absent);
         }
         looks = looks.saturating_add(1);
@@ -70,7 +67,11 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Until the gateway is gone.
-async fn serve(socket: &Path, kept: &mut Kept, tell: &watch::Sender<Gateway>) -> io::Result<()> {
+async fn serve(
+    socket: &Path,
+    kept: &mut Option<OwnedFd>,
+    tell: &watch::Sender<Gateway>,
+) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket).await?;
     let mut word = [0];
     stream.read_exact(&mut word).await?;
@@ -102,10 +103,10 @@ async fn carried(stream: &mut UnixStream) -> io::Result<BTreeSet<u16>> {
     Ok(peers)
 }
 
-async fn give(stream: &UnixStream, kept: &mut Kept) -> io::Result<()> {
-    let device = match kept.0.take() {
+async fn give(stream: &UnixStream, kept: &mut Option<OwnedFd>) -> io::Result<()> {
+    let device = match kept {
         Some(device) => device,
-        None => open_session()?,
+        None => kept.insert(open_session()?),
     };
     let rights = [device.as_raw_fd()];
     loop {
@@ -123,10 +124,7 @@ async fn give(stream: &UnixStream, kept: &mut Kept) -> io::Result<()> {
         });
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            sent => {
-                kept.0 = Some(device);
-                return sent.map(drop);
-            }
+            sent => return sent.map(drop),
         }
     }
 }

@@ -34,8 +34,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Looks in a row at which nothing new was heard of a session, after which its packets go by another: two of its signs
 /// of life.
 const QUIET: u32 = 7;
-/// Fewer such looks: it was heard just now.
+/// Fewer such looks: it was heard just now, at most so many milliseconds ago.
 const JUST: u32 = 4;
+pub const HEARD_MS: u64 = 400;
 /// Such looks after which its gateway is dialled once more: UDP may be blocked from now on.
 const REDIAL: u32 = 12;
 /// Such looks after which nothing is carried by it: nodes send by another gateway then, if that hears more of the peer.

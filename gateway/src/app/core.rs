@@ -19,7 +19,7 @@ use causeway_proto::model::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::carry::Ways;
+use super::carry::{HEARD_MS, Ways};
 use super::clock::{Clock, random};
 use super::dial::Target;
 use super::handle::{Input, Leading, Left, NotLeader, Published, SessionId, TrustChange};
@@ -386,7 +386,7 @@ impl Driver {
 
     /// Decides and shows what the inputs have changed. What must be on disk first is written in between.
     async fn settle(&mut self, now: Now) {
-        self.gateway.data_heard(&self.heard, now);
+        self.gateway.data_heard(&self.heard, HEARD_MS, now);
         self.gateway.handle_timeout(now);
         self.gateway.settle(now);
         self.commands(now);

@@ -6,6 +6,7 @@ use std::path::Path;
 use causeway_certs::files::{FileError, read_private, write_private};
 
 use super::clock::random;
+use crate::config::bytes_of;
 
 /// Its file in the state directory.
 const FILE: &str = "reset.key";
@@ -17,7 +18,7 @@ const FILE: &str = "reset.key";
 pub(super) fn secret(state_dir: &Path) -> Result<[u8; 32], FileError> {
     let path = state_dir.join(FILE);
     if let Some(text) = read_private(&path)? {
-        match decode(text.trim()) {
+        match bytes_of(text.trim()) {
             Some(secret) => return Ok(secret),
             None => tracing::warn!(path = %path.display(), "not a key: it is made anew"),
         }
@@ -26,17 +27,6 @@ pub(super) fn secret(state_dir: &Path) -> Result<[u8; 32], FileError> {
     let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     write_private(&path, text.as_bytes())?;
     Ok(secret)
-}
-
-fn decode(text: &str) -> Option<[u8; 32]> {
-    let mut secret = [0; 32];
-    if !text.is_ascii() || text.len() != 2 * secret.len() {
-        return None;
-    }
-    for (at, byte) in secret.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(secret)
 }
 
 #[cfg(test)]

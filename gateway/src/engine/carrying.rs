@@ -27,16 +27,16 @@ impl Gateway {
         self.carries = carries;
     }
 
-    /// These peers, by their numbers here, are heard now by the way that packets go: the second evidence of life of those whose
-    /// packets are encrypted.
-    pub fn data_heard(&mut self, numbers: &BTreeSet<u16>, now: Now) {
+    /// These peers, by their numbers here, were heard at most `age_ms` ago by the way that packets go: the second evidence of
+    /// life of those whose packets are encrypted.
+    pub fn data_heard(&mut self, numbers: &BTreeSet<u16>, age_ms: u64, now: Now) {
         let allotted = &self.ledger.in_force().peers;
         for (id, peer) in allotted {
             if numbers.contains(&peer.value.number.number())
                 && let Some(peer) = self.catalog.peer_mut(id)
             {
                 let before = peer.life.liveness(now);
-                peer.life.packet(0, now);
+                peer.life.packet(age_ms, now);
                 self.dirty |= peer.life.liveness(now) != before;
             }
         }

@@ -3,7 +3,6 @@
 //! few they, and the two ends of the load, share them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -243,14 +242,4 @@ endpoints:
 ",
         DB_0.address, DB_0.node, DB_0.name
     )
-}
-
-/// Where the built WireGuard lies.
-pub(super) fn program() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join("gotatun"));
-    found
-        .into_iter()
-        .find(|program| program.is_file())
-        .context("there is no gotatun: `cargo install gotatun-cli --version 0.10.2 --locked`")
 }

@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use aws_lc_rs::agreement::{PrivateKey, X25519};
 use aws_lc_rs::encoding::{AsBigEndian as _, Curve25519SeedBin};
 
-use super::tunnel::program;
 use crate::lab::topology::{Node, Pod};
 use crate::lab::{Lab, wait};
 
@@ -135,4 +134,14 @@ impl Drop for Wireguard {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where the built WireGuard lies.
+fn program() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("gotatun"));
+    found
+        .into_iter()
+        .find(|program| program.is_file())
+        .context("there is no gotatun: `cargo install gotatun-cli --version 0.10.2 --locked`")
 }

@@ -49,6 +49,13 @@ fn paired_with(tag: &str, plain: &'static [&'static str]) -> (Mesh, SocketAddr) 
     (mesh, cart)
 }
 
+/// So many new connections of east's client are answered.
+fn all_answered(mesh: &Mesh, to: SocketAddr, count: u32) {
+    let client = mesh.lab.pod(&CLIENT);
+    let tally = client.enter(|| fetch::tally(to, count, LIMIT)).unwrap();
+    assert_eq!(tally.failures, Vec::<String>::new());
+}
+
 /// Held connections echo more.
 fn goes_on(holding: &Holding, limit: Duration) {
     let before = holding.echoed();
@@ -140,12 +147,7 @@ fn broken_manifests_change_nothing() {
         Ok(log.contains("cart.yaml"))
     })
     .unwrap();
-    let tally = mesh
-        .lab
-        .pod(&CLIENT)
-        .enter(|| fetch::tally(cart, 20, LIMIT))
-        .unwrap();
-    assert_eq!(tally.failures, Vec::<String>::new());
+    all_answered(&mesh, cart, 20);
     std::fs::write(&file, good).unwrap();
     assert_eq!(mesh.lab.processes.dead(), Vec::<String>::new());
 }
@@ -179,12 +181,7 @@ fn a_restart_of_gateways_keeps_addresses() {
     })
     .unwrap();
     assert_eq!(SocketAddr::from((address, 80)), cart);
-    let tally = mesh
-        .lab
-        .pod(&CLIENT)
-        .enter(|| fetch::tally(cart, 20, LIMIT))
-        .unwrap();
-    assert_eq!(tally.failures, Vec::<String>::new());
+    all_answered(&mesh, cart, 20);
 }
 
 /// One word for it is enough: also where the other cluster would let packets go plain, none does.
@@ -195,9 +192,7 @@ fn packets_are_encrypted_where_one_side_requires_it() {
     }
     let _alone = alone();
     let (mesh, cart) = paired_with("t-strict", &["west"]);
-    let client = mesh.lab.pod(&CLIENT);
-    let tally = client.enter(|| fetch::tally(cart, 20, LIMIT)).unwrap();
-    assert_eq!(tally.failures, Vec::<String>::new());
+    all_answered(&mesh, cart, 20);
     nothing_plain(&mesh);
 }
 

@@ -9,7 +9,7 @@ use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::topology::CLIENT;
 use causeway_integration::lab::{self, fetch, firewall, wait};
 
-use crate::{alone, goes_on, nothing_plain, paired, unbroken};
+use crate::{all_answered, alone, goes_on, nothing_plain, paired, unbroken};
 
 /// The paths of all sessions of a gateway, as it has found them.
 fn path_mtus(mesh: &Mesh, gateway: &str) -> Vec<u64> {
@@ -96,12 +96,7 @@ fn udp_that_is_blocked_is_gone_around() {
         by.map(str::to_owned).collect()
     };
     assert_eq!(by(&mesh), ["tcp", "tcp"]);
-    let ask = |mesh: &Mesh| {
-        let client = mesh.lab.pod(&CLIENT);
-        let tally = client.enter(|| fetch::tally(cart, 40, LIMIT)).unwrap();
-        assert_eq!(tally.failures, Vec::<String>::new());
-    };
-    ask(&mesh);
+    all_answered(&mesh, cart, 40);
     let send = || fetch::upload(cart, 64 << 20, Duration::from_secs(30));
     assert!(mesh.lab.pod(&CLIENT).enter(send).unwrap().unwrap());
     nothing_plain(&mesh);
@@ -111,14 +106,14 @@ fn udp_that_is_blocked_is_gone_around() {
         Ok(by(&mesh) == ["quic", "quic"])
     })
     .unwrap();
-    ask(&mesh);
+    all_answered(&mesh, cart, 40);
     // And the other way, under the same connections.
     firewall::block_udp(&wan, true).unwrap();
     wait::until(Duration::from_secs(10), "sessions to go by TCP", || {
         Ok(by(&mesh) == ["tcp", "tcp"])
     })
     .unwrap();
-    ask(&mesh);
+    all_answered(&mesh, cart, 40);
     goes_on(&holding, LIMIT);
     unbroken(holding);
     nothing_plain(&mesh);

@@ -102,7 +102,7 @@ fn a_peer_whose_packets_alone_are_heard_is_suspect_until_the_lease() {
     let heard = BTreeSet::from([number]);
     let mut seen = Vec::new();
     for _ in 0..11 {
-        east.gateway.data_heard(&heard, at(east.now));
+        east.gateway.data_heard(&heard, 400, at(east.now));
         seen.push(east.connected("west"));
         east.beats(&[], 1);
     }
@@ -114,7 +114,7 @@ fn a_peer_whose_packets_alone_are_heard_is_suspect_until_the_lease() {
     east.meet_gateway(1, "west", "g0", None);
     east.hears(1, of_two());
     east.disk_answers();
-    east.gateway.data_heard(&heard, at(east.now));
+    east.gateway.data_heard(&heard, 400, at(east.now));
     east.beats(&[], SILENT_MS / BEAT_MS);
     assert_eq!(east.connected("west"), "Silent");
 }
