@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use causeway_certs::serve::pause;
 use causeway_certs::tls::{SERVER_NAME, for_packets, with_packets};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -82,6 +83,23 @@ pub enum DialError {
     Http(#[from] tonic::transport::Error),
 }
 
+/// Kernel's buffers of the UDP socket, each way: what a fast link brings while the process waits for a core. What does not
+/// fit is lost, and a lost burst of large packets looks to QUIC like a path that has narrowed.
+const BUFFER: usize = 8 << 20;
+
+/// As much as the kernel allows (`net.core.rmem_max`, `wmem_max`): it gives less without an error.
+fn buffers(socket: &UdpSocket) -> std::io::Result<()> {
+    setsockopt(socket, sockopt::RcvBuf, &BUFFER)?;
+    setsockopt(socket, sockopt::SndBuf, &BUFFER)?;
+    // Linux tells twice of what was asked for: its own bookkeeping is in it.
+    let bytes = getsockopt(socket, sockopt::RcvBuf)?.saturating_div(2);
+    if bytes < BUFFER {
+        let wanted = BUFFER;
+        tracing::info!(bytes, wanted, "the UDP socket's buffer is bounded by net.core.rmem_max");
+    }
+    Ok(())
+}
+
 /// Both ways, on one port number.
 #[derive(Debug, Clone)]
 pub struct Transport {
@@ -98,6 +116,7 @@ impl Transport {
     /// When the address cannot be had.
     pub async fn bind(address: SocketAddr, reset: &[u8; 32]) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
+        buffers(&socket)?;
         let listener = TcpListener::bind(socket.local_addr()?).await?;
         Ok(Self {
             quic: Quic::new(socket, reset)?,

@@ -115,7 +115,7 @@ struct Way {
     heard: u64,
     quiet: u32,
     queue: mpsc::Sender<Vec<Bytes>>,
-    /// Bytes in the queue.
+    /// Bytes in the queue, and of the datagrams that are taken off it and not sent yet.
     waiting: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
@@ -139,8 +139,12 @@ impl Way {
         }
     }
 
-    /// Queues a frame's datagrams; false: there is no room.
+    /// Sends a frame's datagrams, or queues them behind others; false: there is no room.
     fn give(&self, datagrams: Vec<Bytes>) -> bool {
+        // Without another task's turn, where none is before them.
+        if self.waiting.load(Ordering::Acquire) == 0 && self.link.send_now(&datagrams) {
+            return true;
+        }
         let bytes: usize = datagrams.iter().map(Bytes::len).sum();
         if self.waiting.load(Ordering::Relaxed).saturating_add(bytes) > WAITING_BYTES {
             return false;
@@ -390,10 +394,10 @@ impl Carrier {
 async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>, waiting: Arc<AtomicUsize>) {
     while let Some(datagrams) = queued.recv().await {
         let bytes: usize = datagrams.iter().map(Bytes::len).sum();
-        waiting.fetch_sub(bytes, Ordering::Relaxed);
         if !link.send(datagrams).await {
             return;
         }
+        waiting.fetch_sub(bytes, Ordering::Release);
     }
 }
 

@@ -172,6 +172,23 @@ impl Link {
         }
     }
 
+    /// Sends datagrams at once; false: there is no place for all of them now, and none is sent.
+    #[must_use]
+    pub fn send_now(&self, datagrams: &[Bytes]) -> bool {
+        let Kind::Quic(connection, _) = &self.0 else {
+            return false;
+        };
+        let bytes: usize = datagrams.iter().map(Bytes::len).sum();
+        if connection.datagram_send_buffer_space() < bytes {
+            return false;
+        }
+        for datagram in datagrams {
+            // One that cannot go is lost, as in `send`.
+            let _ = connection.send_datagram(datagram.clone());
+        }
+        true
+    }
+
     /// The next datagram; `None`: the connection is over.
     pub async fn receive(&self) -> Option<Bytes> {
         match &self.0 {

@@ -12,6 +12,9 @@ use super::{CONNECT_TIMEOUT, DialError, IDLE_TIMEOUT, KEEP_ALIVE, mtu};
 
 /// Round trip that is taken for likely before one was measured: a lost first packet is sent again after three of it.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
+/// After large packets that were lost in bursts the path is taken for one of 1,200 bytes for so long; then it is found out
+/// anew. Where it was no more than congestion, this is all that it costs.
+const NARROW: Duration = Duration::from_secs(5);
 /// Bytes of datagrams that wait in either direction: some milliseconds at the rate of a fast link. What does not fit is
 /// lost as on any link.
 const DATAGRAMS: usize = 4 << 20;
@@ -28,6 +31,7 @@ pub(super) struct Quic {
 /// For a connection to there: QUIC finds out how much of what the first link takes the whole path does (RFC 8899).
 fn parameters(to: Option<SocketAddr>) -> Arc<quinn::TransportConfig> {
     let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.black_hole_cooldown(NARROW);
     let mtu = to.and_then(mtu::of_route).unwrap_or(mtu::USUAL);
     discovery.upper_bound(mtu::payload(mtu, to));
     let mut config = quinn::TransportConfig::default();
