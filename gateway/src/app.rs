@@ -8,6 +8,8 @@ mod dial;
 mod handle;
 mod health;
 mod own;
+mod packets;
+mod places;
 mod reset;
 mod scrape;
 mod sessions;
@@ -25,6 +27,7 @@ use causeway_certs::serve::SocketFile;
 use causeway_proto::limits::VIEW_BYTES;
 use causeway_proto::wire::{DESCRIPTORS, pb};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,12 +39,14 @@ use crate::api::{self, LocalService, StatusService};
 use crate::config::{Config, Leadership};
 use crate::follow;
 use crate::join::link::Joining;
-use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
+use crate::transport::{CONNECT_TIMEOUT, Io, Link, LinkStream, Transport, WINDOW};
 use crate::tunnel::counts::Counts;
 
 use self::core::{Driver, Shown};
 use self::health::Health;
-use self::sessions::Sessions;
+use self::packets::Threads;
+use self::places::{Place, Places};
+use self::sessions::{SessionPeer, Sessions};
 
 pub use self::clock::{Clock, random_u64, wall_clock};
 use self::handle::Watched;
@@ -101,6 +106,7 @@ pub struct Running {
     appointed: bool,
     transport: Transport,
     tasks: JoinSet<()>,
+    _threads: Threads,
     _health: Health,
     _dns: Vec<causeway_dns::Serving>,
     _sockets: [SocketFile; 2],
@@ -155,7 +161,8 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let health = Health::serve(&config.listen.socket).await?;
     private_dir(&config.state_dir)?;
     let reset = reset::secret(&config.state_dir)?;
-    let transport = Transport::bind(config.listen.session, &reset)
+    let threads = Threads::start().context("threads for packets")?;
+    let transport = Transport::bind(config.listen.session, &reset, threads.handle())
         .await
         .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
     let listener = TcpListener::bind(config.listen.local)
@@ -190,7 +197,8 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
     let path = config.listen.device();
-    let (device, carried) = carry(&mut tasks, &path, channels.ways, core.clone()).await?;
+    let to = (threads.handle(), core.clone());
+    let (device, carried) = carry(&mut tasks, &path, channels.ways, to).await?;
     let routes = routes(&config, &keys, &core, &transport);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
     let fixed = match &config.leadership {
@@ -216,6 +224,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         appointed: config.leadership == Leadership::Controller,
         transport,
         tasks,
+        _threads: threads,
         _health: health,
         _dns: dns,
         _sockets: [socket, device],
@@ -240,7 +249,7 @@ async fn carry(
     tasks: &mut JoinSet<()>,
     path: &Path,
     ways: watch::Receiver<Arc<carry::Ways>>,
-    core: Core,
+    (threads, core): (Handle, Core),
 ) -> Result<(SocketFile, Arc<Counts>), anyhow::Error> {
     let (listener, file) = causeway_certs::serve::unix(path)
         .await
@@ -248,14 +257,16 @@ async fn carry(
     let (lost, device) = watch::channel(None);
     let (carried, mut told) = watch::channel(carry::Carried::default());
     let counts = Arc::new(Counts::default());
-    tasks.spawn(device::take(listener, lost.clone(), told.clone()));
-    tasks.spawn(carry::run(carry::Carry {
+    let take = device::take(listener, lost.clone(), told.clone(), threads.clone());
+    tasks.spawn(take);
+    let carry = carry::run(carry::Carry {
         device,
         lost,
         ways,
         carried,
         counts: Arc::clone(&counts),
-    }));
+    });
+    tasks.spawn_on(carry, &threads);
     tasks.spawn(async move {
         while told.changed().await.is_ok() {
             let peers = told.borrow_and_update().clone();
@@ -346,20 +357,16 @@ fn serve_peers(
     joining: &Joining,
 ) {
     let (streams, incoming) = mpsc::channel::<Result<_, std::io::Error>>(LINKS);
-    let (route, joining) = (sessions.clone(), joining.clone());
+    let (route, joining, places) = (sessions.clone(), joining.clone(), Places::default());
     tasks.spawn(async move {
         while let Some(link) = accepted.recv().await {
             match route.admit(&link) {
-                Ok(Some(peer)) => {
-                    let streams = streams.clone();
-                    tokio::spawn(async move {
-                        while let Some(stream) = link.accept(peer.clone()).await {
-                            if streams.send(Ok(stream)).await.is_err() {
-                                return;
-                            }
-                        }
-                    });
-                }
+                Ok(Some(peer)) => match places.take(peer.cluster()) {
+                    Some(place) => {
+                        tokio::spawn(take_streams(link, peer, streams.clone(), place));
+                    }
+                    None => link.close("more connections than sessions are allowed"),
+                },
                 Ok(None) => {
                     tokio::spawn(joining.clone().serve(link));
                 }
@@ -382,6 +389,25 @@ fn serve_peers(
             tracing::error!(%error, "sessions are no longer served");
         }
     });
+}
+
+/// Streams of a connection, for the service; the first has to come at once.
+async fn take_streams(
+    link: Link,
+    peer: SessionPeer,
+    streams: mpsc::Sender<Result<Io<LinkStream, SessionPeer>, std::io::Error>>,
+    _place: Place,
+) {
+    let first = tokio::time::timeout(CONNECT_TIMEOUT, link.accept(peer.clone())).await;
+    let Ok(mut next) = first else {
+        return link.close("no session came on it");
+    };
+    while let Some(stream) = next {
+        if streams.send(Ok(stream)).await.is_err() {
+            return;
+        }
+        next = link.accept(peer.clone()).await;
+    }
 }
 
 fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Transport) -> Routes {

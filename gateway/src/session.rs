@@ -4,6 +4,7 @@
 //! queue is bounded and changes coalesce by themselves.
 
 mod incoming;
+pub mod pace;
 mod serve;
 
 #[cfg(test)]

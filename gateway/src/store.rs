@@ -1,6 +1,9 @@
 //! Shell: what outlives the process, in one redb file: protobuf bytes under names, with a format number.
 //! What the bytes say is decided by their owners; here they are only kept, all of one change or none of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -104,12 +107,19 @@ impl Store {
             }
             Err(source) => return Err(StoreError::Open { path, source }),
         };
+        Self::of(db, dir)
+    }
+
+    fn of(db: Database, dir: &Path) -> Result<Self, StoreError> {
         let store = Self {
             db,
             dir: dir.to_owned(),
         };
         match store.format() {
-            Ok(found) if found > FORMAT => Err(StoreError::Newer { path, found }),
+            Ok(found) if found > FORMAT => {
+                let path = dir.join(FILE);
+                Err(StoreError::Newer { path, found })
+            }
             Ok(_) => Ok(store),
             Err(redb::Error::Corrupted(why)) => Err(damaged(dir, &why)),
             Err(error) => Err(error.into()),
@@ -178,71 +188,5 @@ impl Store {
             Ok(write.commit()?)
         };
         Ok(write()?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(name: &str, bytes: Option<&[u8]>) -> Changes {
-        Changes::from([(name.to_owned(), bytes.map(<[u8]>::to_vec))])
-    }
-
-    #[test]
-    fn keeps_what_was_written_over_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        assert!(store.load().unwrap().is_empty());
-        store.write(&change("a", Some(b"1"))).unwrap();
-        store.write(&change("b", Some(b"2"))).unwrap();
-        store.write(&change("a", None)).unwrap();
-        assert!(
-            Store::open(dir.path()).is_err(),
-            "two processes on one file"
-        );
-        drop(store);
-        let again = Store::open(dir.path()).unwrap().load().unwrap();
-        assert_eq!(again, BTreeMap::from([("b".to_owned(), b"2".to_vec())]));
-    }
-
-    #[test]
-    fn a_damaged_file_is_told_and_can_be_set_aside() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(FILE);
-        let garbage: &[&[u8]] = &[b"no database", &[0; 4096]];
-        for (n, garbage) in garbage.iter().enumerate() {
-            std::fs::write(&path, garbage).unwrap();
-            let error = Store::open(dir.path()).unwrap_err();
-            assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
-            let aside = set_aside(dir.path(), n as u64).unwrap();
-            assert_eq!(std::fs::read(aside).unwrap(), *garbage);
-            assert!(Store::open(dir.path()).unwrap().load().unwrap().is_empty());
-        }
-        // One that was good, and of which a piece was overwritten.
-        let store = Store::open(dir.path()).unwrap();
-        let much = vec![7; 100_000];
-        store.write(&change("a", Some(&much))).unwrap();
-        drop(store);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[..2048].fill(0xee);
-        std::fs::write(&path, bytes).unwrap();
-        let error = Store::open(dir.path()).and_then(|store| store.load().map(drop));
-        assert!(
-            matches!(error, Err(StoreError::Damaged { .. })),
-            "{error:?}"
-        );
-    }
-
-    #[test]
-    fn a_later_format_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let write = store.db.begin_write().unwrap();
-        write.open_table(META).unwrap().insert("format", 9).unwrap();
-        write.commit().unwrap();
-        drop(store);
-        let e = Store::open(dir.path()).unwrap_err().to_string();
-        assert!(e.contains("format 9"), "{e}");
     }
 }

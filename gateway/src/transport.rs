@@ -18,6 +18,7 @@ use causeway_certs::tls::{SERVER_NAME, for_packets, with_packets};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -95,7 +96,11 @@ fn buffers(socket: &UdpSocket) -> std::io::Result<()> {
     let bytes = getsockopt(socket, sockopt::RcvBuf)?.saturating_div(2);
     if bytes < BUFFER {
         let wanted = BUFFER;
-        tracing::info!(bytes, wanted, "the UDP socket's buffer is bounded by net.core.rmem_max");
+        tracing::info!(
+            bytes,
+            wanted,
+            "the UDP socket's buffer is bounded by net.core.rmem_max"
+        );
     }
     Ok(())
 }
@@ -110,16 +115,21 @@ pub struct Transport {
 
 impl Transport {
     /// Opens the UDP socket and the TCP one of the same port. Connections are refused until [`Transport::serve_with`] was
-    /// called. `reset`: a secret by which peers learn at once that a process with the same one before it is gone.
+    /// called. `reset`: a secret by which peers learn at once that a process with the same one before it is gone. `threads`:
+    /// what QUIC runs on.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn bind(address: SocketAddr, reset: &[u8; 32]) -> std::io::Result<Self> {
+    pub async fn bind(
+        address: SocketAddr,
+        reset: &[u8; 32],
+        threads: Handle,
+    ) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         buffers(&socket)?;
         let listener = TcpListener::bind(socket.local_addr()?).await?;
         Ok(Self {
-            quic: Quic::new(socket, reset)?,
+            quic: Quic::new(socket, reset, threads)?,
             listener: Arc::new(listener),
             waiting: tcp::Waiting::default(),
         })

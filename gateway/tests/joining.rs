@@ -23,6 +23,7 @@ use causeway_gateway::transport::Transport;
 use causeway_proto::model::{Preflight, TrustState};
 use causeway_proto::wire::pb::{admin, status};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -261,7 +262,7 @@ async fn joins_that_only_hold_the_port_open_are_bounded() {
     let (east, west) = (leader("east").await, leader("west").await);
     let text = east.token(None).await;
     let token = JoinToken::decode(&text).unwrap();
-    let transport = Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32])
+    let transport = Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32], Handle::current())
         .await
         .unwrap();
     let config = Arc::new(causeway_certs::tls::join_client(&token).unwrap());

@@ -4,7 +4,7 @@
 pub mod breaks;
 mod churn;
 mod hostile;
-mod manifests;
+pub mod manifests;
 pub mod mesh;
 pub mod operator;
 mod outage;
@@ -39,7 +39,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         report.problem(&format!("{error:#}"));
     }
     if !report.is_good() {
-        report.logs(&mut mesh);
+        report::logs(&mut mesh);
     }
     if options.keep {
         report.how_to_enter(&mesh);

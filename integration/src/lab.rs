@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{SigSet, Signal};
 
 use journal::{Entry, Journal};
 use netns::Netns;
@@ -39,6 +40,9 @@ const BPF_FILE_SYSTEM: &str = "/sys/fs/bpf";
 const PREFIX: &str = "cway-";
 /// The tag of the demo, whose namespaces have the shortest names.
 pub const DEMO: &str = "demo";
+
+/// As a shell says of a program that a signal ended.
+const EXIT_INTERRUPTED: i32 = 130;
 
 /// A running lab. Dropping it removes everything, unless it was told to stay.
 pub struct Lab {
@@ -111,6 +115,13 @@ impl Lab {
         self.journal.write(&Entry::Directory(path.clone()))?;
         std::fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(path)
+    }
+
+    /// A directory of this lab on a disk of its own, of so many MiB.
+    pub fn small_disk(&mut self, name: &str, mib: u32) -> anyhow::Result<()> {
+        let path = self.directory(name)?;
+        self.journal.write(&Entry::Mount(path.clone()))?;
+        network::mount_small(&path, mib)
     }
 
     /// A node with its bridge, uplink, routes and rules.
@@ -266,6 +277,23 @@ pub fn cannot_run() -> Option<String> {
         .filter(|name| !netns::is_installed(name));
     let missing: Vec<_> = missing.collect();
     (!missing.is_empty()).then(|| format!("needs the programs {}", missing.join(", ")))
+}
+
+/// An interrupted run removes its lab too. To be called before any thread is there: all have to inherit what is blocked.
+pub fn clean_up_on_signals(tag: &'static str) -> anyhow::Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+    std::thread::spawn(move || {
+        if signals.wait().is_ok() {
+            if let Err(error) = remove(tag) {
+                eprintln!("the lab {tag:?} was not removed: {error:#}");
+            }
+            std::process::exit(EXIT_INTERRUPTED);
+        }
+    });
+    Ok(())
 }
 
 /// For tests that need a lab: says why it cannot run, and panics when `REQUIRE_ROOT=1` demands it.

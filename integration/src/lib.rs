@@ -1,6 +1,7 @@
 //! What tests, demo and benches stand on: a lab of network namespaces that look like Kubernetes nodes.
 
 pub mod bench;
+pub mod chaos;
 pub mod demo;
 pub mod kubernetes;
 pub mod lab;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use causeway_integration::lab::firewall::{self, Kind};
-use causeway_integration::lab::topology::{CART_1, CART_2, CART_3, OUTSIDE, Pod, W1, W2};
+use causeway_integration::lab::topology::{CART_1, CART_2, CART_3, OUTSIDE, Pod, TWO, W1, W2};
 use causeway_integration::lab::{self, Lab, fetch, ping, programs, wait};
 
 const LIMIT: Duration = Duration::from_secs(3);
@@ -97,7 +97,7 @@ fn the_wire_tells_requests_replies_and_probes() {
     }
     let lab = west("t-wire", &[]);
     let wan = lab.netns("wan");
-    firewall::watch_wire(&wan, 7472).unwrap();
+    firewall::watch_wire(&wan, TWO, 7472).unwrap();
     let send = |reply: bool, probe: bool| {
         let vni = (u32::from(reply) << 9) | (u32::from(probe) << 7);
         let mut payload = vec![0x88, 0, 0, 0];

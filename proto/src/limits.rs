@@ -24,6 +24,15 @@ pub const PARTS: usize = 10_000;
 pub const VIEW_BYTES: usize = 256 << 20;
 /// Frames waiting for one peer before its session is closed and resynchronised.
 pub const SESSION_QUEUE: usize = 1024;
+/// Frames of one session that are taken at once, and then each second: a whole catalog of small parts comes at once, and
+/// changes of a large one some hundred times a second.
+pub const SESSION_BURST_FRAMES: u64 = 4096;
+/// See `SESSION_BURST_FRAMES`.
+pub const SESSION_FRAMES_PER_SECOND: u64 = 1000;
+/// Their bytes at once, and then each second: a whole catalog of 15,000 endpoints and more, and what one core can check.
+pub const SESSION_BURST_BYTES: u64 = 256 << 20;
+/// See `SESSION_BURST_BYTES`.
+pub const SESSION_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Labels of one object that are carried.
 pub const LABELS: usize = 64;
 /// Silence of both evidences after which a peer's share is withdrawn.

@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// How long an agent may take to hand over what it was asked for.
@@ -46,11 +47,12 @@ impl Device {
 }
 
 /// Takes the device from whichever agent comes, for ever. Nobody else's word is taken: the socket's directory is this
-/// process's own, and who is at the other end must be root.
+/// process's own, and who is at the other end must be root. `threads`: what waits for it runs on them.
 pub async fn take(
     listener: UnixListener,
     device: watch::Sender<Option<Arc<Device>>>,
     mut carried: watch::Receiver<Carried>,
+    threads: Handle,
 ) {
     loop {
         let stream = match listener.accept().await {
@@ -65,7 +67,7 @@ pub async fn take(
             tracing::warn!("what hands over a device is not root: refused");
             continue;
         }
-        let agent = with_agent(stream, &device, &mut carried);
+        let agent = with_agent(stream, &device, &mut carried, &threads);
         if let Err(error) = agent.await {
             tracing::warn!(%error, "the agent hands over no device");
             tokio::time::sleep(AGAIN).await;
@@ -78,6 +80,7 @@ async fn with_agent(
     mut stream: UnixStream,
     device: &watch::Sender<Option<Arc<Device>>>,
     carried: &mut watch::Receiver<Carried>,
+    threads: &Handle,
 ) -> io::Result<()> {
     let held = device.borrow().is_some();
     stream
@@ -86,8 +89,11 @@ async fn with_agent(
     if !held {
         let given = tokio::time::timeout(PATIENCE, given(&stream)).await;
         let given = given.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        // SAFETY: an owned descriptor stays open, and the same one, until it is dropped.
-        let given = unsafe { AsyncFd::register(given) }.map_err(io::Error::from)?;
+        let given = {
+            let _threads = threads.enter();
+            // SAFETY: an owned descriptor stays open, and the same one, until it is dropped.
+            unsafe { AsyncFd::register(given) }.map_err(io::Error::from)?
+        };
         device.send_replace(Some(Arc::new(Device(given))));
         tracing::info!("the agent has handed over the device");
     }

@@ -9,15 +9,17 @@ use std::time::Duration;
 use causeway_certs::name::PeerName;
 use causeway_certs::tls::{self, Admitted, Tls};
 use causeway_proto::limits::FRAME_BYTES;
-use causeway_proto::model::{Frame, Timestamp};
+use causeway_proto::model::{ClusterId, Frame, Timestamp};
 use causeway_proto::wire::pb::federation as pb;
 use futures::{Stream, StreamExt};
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::dial::Target;
 use super::handle::{Core, Input, Opened, SessionId};
-use super::wall_clock;
+use super::{Clock, wall_clock};
+use crate::session::pace::Pace;
 use crate::transport::{DialError, Link, Transport};
 
 /// gRPC's own framing and the oneof around the largest frame.
@@ -34,6 +36,14 @@ pub struct SessionPeer {
     peer: PeerName,
     expires: Timestamp,
     link: Link,
+}
+
+impl SessionPeer {
+    /// Its cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterId {
+        &self.peer.cluster
+    }
 }
 
 /// Sessions of one gateway.
@@ -229,16 +239,23 @@ async fn pump(
     let expiry = tokio::time::sleep(left);
     tokio::pin!(expiry);
     let mut expired = false;
+    let clock = Clock::start();
+    let mut pace = Pace::new(0);
     let reason = loop {
         tokio::select! {
             received = inbound.next() => match received {
                 Some(Ok(frame)) => {
+                    let wait = pace.take(frame.encoded_len(), clock.now().mono_ms);
                     let input = match Frame::try_from(frame) {
                         Ok(frame) => Input::Frame(id, Box::new(frame)),
                         Err(error) => Input::Malformed(id, error.to_string()),
                     };
                     if !core.tell(input).await {
                         break "stopping".to_owned();
+                    }
+                    if wait > 0 {
+                        // Nothing is read meanwhile, so that it waits at the peer.
+                        tokio::time::sleep(Duration::from_millis(wait)).await;
                     }
                 }
                 Some(Err(status)) => {

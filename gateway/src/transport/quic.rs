@@ -1,12 +1,15 @@
 //! Shell: QUIC. One endpoint serves and dials. Nothing else in the project names quinn but what is beside this.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use causeway_certs::tls::SERVER_NAME;
 use quinn_proto::HashedConnectionIdGenerator;
+use tokio::runtime::Handle;
 
 use super::{CONNECT_TIMEOUT, DialError, IDLE_TIMEOUT, KEEP_ALIVE, mtu};
 
@@ -26,6 +29,30 @@ const STREAMS: u32 = 4;
 pub(super) struct Quic {
     pub endpoint: quinn::Endpoint,
     serving: Arc<Mutex<Option<quinn::ServerConfig>>>,
+}
+
+/// Everything of QUIC runs on these threads, whoever calls.
+#[derive(Debug)]
+struct On(Handle);
+
+impl quinn::Runtime for On {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn quinn::AsyncTimer>> {
+        let _threads = self.0.enter();
+        quinn::TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.0.spawn(task);
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
+        let _threads = self.0.enter();
+        quinn::TokioRuntime.wrap_udp_socket(socket)
+    }
+
+    fn now(&self) -> Instant {
+        quinn::TokioRuntime.now()
+    }
 }
 
 /// For a connection to there: QUIC finds out how much of what the first link takes the whole path does (RFC 8899).
@@ -48,8 +75,9 @@ fn parameters(to: Option<SocketAddr>) -> Arc<quinn::TransportConfig> {
 }
 
 impl Quic {
-    /// On this socket. `reset`: a secret by which peers learn at once that a process with the same one before it is gone.
-    pub fn new(socket: UdpSocket, reset: &[u8; 32]) -> std::io::Result<Self> {
+    /// On this socket and these threads. `reset`: a secret by which peers learn at once that a process with the same one
+    /// before it is gone.
+    pub fn new(socket: UdpSocket, reset: &[u8; 32], threads: Handle) -> io::Result<Self> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, reset);
         // Only ids that it made itself are answered by a reset, so they must be known again too.
         let ids = hmac::sign(&key, b"connection ids");
@@ -57,7 +85,7 @@ impl Quic {
         let ids = ids.map_or(0, u64::from_be_bytes);
         let mut config = quinn::EndpointConfig::new(Arc::new(key));
         config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-        let endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))?;
+        let endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(On(threads)))?;
         Ok(Self {
             endpoint,
             serving: Arc::default(),

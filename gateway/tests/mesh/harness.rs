@@ -49,12 +49,17 @@ state_dir: {dir}/{gateway}
 
 impl Cluster {
     pub async fn start(cluster: &str, gateway: &str) -> Self {
+        Self::start_with(cluster, gateway, "encryption: off").await
+    }
+
+    /// With these lines of configuration.
+    pub async fn start_with(cluster: &str, gateway: &str, more: &str) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let config = config(cluster, gateway, dir.path(), "encryption: off");
+        let config = config(cluster, gateway, dir.path(), more);
         Self::launch(config, dir).await
     }
 

@@ -7,6 +7,12 @@ use tokio::net::TcpStream;
 
 use super::harness::Cluster;
 
+/// The page of a cluster's gateway.
+pub async fn page(cluster: &Cluster) -> String {
+    let at = cluster.running().addresses.metrics.unwrap();
+    said(at, "GET /metrics HTTP/1.1\r\nhost: east\r\n\r\n").await
+}
+
 async fn said(to: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

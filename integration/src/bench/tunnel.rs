@@ -194,7 +194,7 @@ impl Bed {
     /// The gateways' UDP port is closed; WireGuard's is not.
     fn by_tcp(&self, tell: &mut dyn FnMut(Point)) -> Result<()> {
         let wan = self.mesh.lab.netns("wan");
-        firewall::block_sessions(&wan)?;
+        firewall::block_quic(&wan)?;
         wait::until(FIND, "sessions to go by TCP", || {
             let peers = self.mesh.operator("e1").run(&["peers"])?;
             let answers = || fetch::dial(SocketAddr::from((self.ours, PORT)), LIMIT);

@@ -9,11 +9,8 @@ use std::process::ExitCode;
 use causeway_integration::demo::{self, Options, breaks::BREAKS};
 use causeway_integration::lab;
 use clap::{Parser, Subcommand};
-use nix::sys::signal::{SigSet, Signal};
 
 const EXIT_UNSUPPORTED: u8 = 2;
-/// As a shell says of a program that a signal ended.
-const EXIT_INTERRUPTED: i32 = 130;
 
 #[derive(Parser)]
 #[command(about = "Two clusters, one service, real packets")]
@@ -54,7 +51,7 @@ fn main() -> ExitCode {
             }
             in_use.is_empty()
         }),
-        None => clean_up_on_signals().and_then(|()| {
+        None => lab::clean_up_on_signals(lab::DEMO).and_then(|()| {
             demo::run(&Options {
                 without: args.without,
                 keep: args.keep,
@@ -69,21 +66,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// An interrupted demo removes its lab too. Blocked here, before any thread is there, so that all inherit it.
-fn clean_up_on_signals() -> anyhow::Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
-    signals.thread_block()?;
-    std::thread::spawn(move || {
-        if signals.wait().is_ok() {
-            if let Err(error) = lab::remove(lab::DEMO) {
-                eprintln!("causeway-demo: {error:#}");
-            }
-            std::process::exit(EXIT_INTERRUPTED);
-        }
-    });
-    Ok(())
 }

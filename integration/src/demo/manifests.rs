@@ -6,13 +6,83 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::lab::topology::Pod;
+use crate::lab::topology::{Node, Pod, TWO, Topology};
 
 /// Where the examples are in the checkout that this was built from.
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
-/// Copies a cluster's examples into a directory of the lab.
-pub fn copy(cluster: &str, to: &Path) -> anyhow::Result<()> {
+/// A cluster's examples into a directory of the lab, and what the lab has that they do not know.
+pub fn write(topology: Topology, cluster: &str, to: &Path) -> anyhow::Result<()> {
+    if TWO.leader(cluster).is_some() {
+        copy(cluster, to)?;
+    } else {
+        let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n";
+        std::fs::write(to.join("namespace.yaml"), namespace)?;
+    }
+    let strange = topology
+        .of(cluster)
+        .filter(|node| !TWO.nodes.contains(node));
+    strange.into_iter().try_for_each(|node| add_node(to, node))
+}
+
+/// Adds a node's own object.
+fn add_node(directory: &Path, node: &Node) -> anyhow::Result<()> {
+    let (name, pods, uplink) = (node.name, node.pod_prefix(), node.uplink);
+    let text = format!(
+        "apiVersion: v1
+kind: Node
+metadata:
+  name: {name}
+spec:
+  podCIDRs: [{pods}]
+status:
+  addresses:
+    - type: InternalIP
+      address: {uplink}
+"
+    );
+    Ok(std::fs::write(
+        directory.join(format!("node-{name}.yaml")),
+        text,
+    )?)
+}
+
+/// Adds a service without endpoints, and exports it, in one step.
+pub fn export(directory: &Path, service: &str) -> anyhow::Result<()> {
+    let text = format!(
+        "apiVersion: v1
+kind: Service
+metadata:
+  name: {service}
+  namespace: shop
+spec:
+  selector:
+    app: {service}
+  ports:
+    - {{name: http, protocol: TCP, port: 80, targetPort: 8080}}
+---
+apiVersion: multicluster.x-k8s.io/v1beta1
+kind: ServiceExport
+metadata:
+  name: {service}
+  namespace: shop
+"
+    );
+    let beside = directory.join(format!(".{service}.new"));
+    std::fs::write(&beside, text)?;
+    Ok(std::fs::rename(beside, exported(directory, service))?)
+}
+
+/// Takes it away again.
+pub fn withdraw(directory: &Path, service: &str) -> anyhow::Result<()> {
+    Ok(std::fs::remove_file(exported(directory, service))?)
+}
+
+fn exported(directory: &Path, service: &str) -> PathBuf {
+    directory.join(format!("{service}.yaml"))
+}
+
+fn copy(cluster: &str, to: &Path) -> anyhow::Result<()> {
     let from = PathBuf::from(EXAMPLES).join(cluster);
     for entry in std::fs::read_dir(&from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;

@@ -1,9 +1,11 @@
 //! Shell: our real programs in a lab: their configurations, their start, their pairing.
 
+mod configure;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,8 +16,8 @@ use super::operator::Operator;
 use super::report::Checks;
 use crate::lab::netns::Netns;
 use crate::lab::question::{self, Answer, Kind};
-use crate::lab::topology::{CLIENT, E1, NODES, Node, PODS, Pod, node};
-use crate::lab::{Lab, fetch, firewall, object, programs, wait};
+use crate::lab::topology::{CLIENT, Node, Pod, TWO, Topology, node};
+use crate::lab::{Lab, fetch, firewall, programs, wait};
 
 /// UDP port of tunnel packets.
 pub const TUNNEL_PORT: u16 = 7472;
@@ -23,8 +25,6 @@ pub const TUNNEL_PORT: u16 = 7472;
 const METRICS: &str = "127.0.0.1:7446";
 /// Where gateways answer DNS.
 const DNS_PORT: u16 = 7453;
-/// Makes rings and flow hashes the same in every run.
-const SEED: &str = "00112233445566778899aabbccddeeff";
 /// How long programs may take to be there.
 const START: Duration = Duration::from_secs(15);
 /// The domain of federated names.
@@ -32,10 +32,12 @@ pub const DOMAIN: &str = "shop.svc.clusterset.local";
 /// An answer of the lab takes milliseconds; this is for a machine that is busy.
 pub const LIMIT: Duration = Duration::from_secs(3);
 
-/// Both clusters.
+/// Clusters with our programs.
 pub struct Mesh {
     /// Namespaces and processes
     pub lab: Lab,
+    /// Which nodes and pods there are
+    pub topology: Topology,
     programs: PathBuf,
     without: Option<String>,
     started: Vec<String>,
@@ -44,16 +46,24 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// An empty lab; `without` names the piece to take out.
+    /// An empty lab for two clusters; `without` names the piece to take out.
     pub fn new(tag: &str, without: Option<&str>) -> anyhow::Result<Mesh> {
         if let Some(name) = without.filter(|name| !breaks::is_known(name)) {
             bail!("there is no piece {name:?}; `--break help` lists them");
         }
-        let lab = Lab::new(tag)?;
         Ok(Mesh {
-            lab,
-            programs: programs()?,
             without: without.map(str::to_owned),
+            ..Mesh::of(tag, TWO)?
+        })
+    }
+
+    /// An empty lab for these clusters.
+    pub fn of(tag: &str, topology: Topology) -> anyhow::Result<Mesh> {
+        Ok(Mesh {
+            lab: Lab::new(tag)?,
+            topology,
+            programs: programs()?,
+            without: None,
             started: Vec::new(),
             plain: &[],
         })
@@ -105,15 +115,20 @@ impl Mesh {
     /// Nodes, pods with their servers, and our programs on each node.
     pub fn start(&mut self, checks: &mut Checks) -> anyhow::Result<()> {
         self.start_lab()?;
+        let each = self.topology.clusters().into_iter().map(|cluster| {
+            let nodes: Vec<_> = self.topology.of(cluster).map(|node| node.name).collect();
+            format!("{cluster}: {}", nodes.join(", "))
+        });
+        let each: Vec<_> = each.collect();
         checks.note(&format!(
-            "east: e1; west: w1, w2; pods of both in {}",
+            "{}; pods of all in {}",
+            each.join("; "),
             crate::lab::topology::POD_CIDR
         ));
-        self.start_gateway(&E1, None)?;
-        self.start_west()?;
-        for (cluster, leader) in [("east", "e1"), ("west", "w1")] {
-            manifests::copy(cluster, &self.manifests(cluster)?)?;
-            self.start_controller(cluster, leader)?;
+        self.start_gateways()?;
+        for cluster in self.topology.clusters() {
+            manifests::write(self.topology, cluster, &self.manifests(cluster)?)?;
+            self.start_controller(cluster)?;
         }
         let dead = self.lab.processes.dead();
         checks.check(
@@ -131,11 +146,12 @@ impl Mesh {
 
     /// Namespaces and what pods serve, without our programs.
     pub fn start_lab(&mut self) -> anyhow::Result<()> {
-        for node in &NODES {
-            self.lab.add_node(node, &NODES)?;
+        let Topology { nodes, pods } = self.topology;
+        for node in nodes {
+            self.lab.add_node(node, nodes)?;
         }
-        firewall::watch_wire(&self.lab.netns("wan"), TUNNEL_PORT)?;
-        PODS.iter().try_for_each(|pod| self.start_pod(pod))
+        firewall::watch_wire(&self.lab.netns("wan"), self.topology, TUNNEL_PORT)?;
+        pods.iter().try_for_each(|pod| self.start_pod(pod))
     }
 
     /// A pod and its servers.
@@ -168,20 +184,30 @@ impl Mesh {
         Ok(())
     }
 
-    /// Leader, follower with its one-time file, and the agents of all nodes.
-    fn start_west(&mut self) -> anyhow::Result<()> {
-        let [w1, w2] = [node("w1"), node("w2")].map(|node| node.context("west has two nodes"));
-        let (w1, w2) = (w1?, w2?);
-        self.start_gateway(&w1, None)?;
-        let file = self.enroll("w1", "gateway/w2")?;
-        self.start_gateway(&w2, Some(&file))?;
-        for node in &NODES {
-            let leader = if node.cluster == "east" { "e1" } else { "w1" };
-            let file = self.enroll(leader, &format!("agent/{}", node.name))?;
+    /// Leaders, followers with their one-time files, and the agents of all nodes.
+    fn start_gateways(&mut self) -> anyhow::Result<()> {
+        for node in self.topology.nodes {
+            let leader = self.leader(node.cluster)?;
+            let file = if leader == node {
+                None
+            } else {
+                Some(self.enroll(leader.name, &format!("gateway/{}", node.name))?)
+            };
+            self.configure_gateway(node, leader, file.as_deref())?;
+            self.run_gateway(node.name)?;
+        }
+        for node in self.topology.nodes {
+            let leader = self.leader(node.cluster)?;
+            let file = self.enroll(leader.name, &format!("agent/{}", node.name))?;
             self.configure_agent(node, &file)?;
             self.start_agent(node.name)?;
         }
         Ok(())
+    }
+
+    fn leader(&self, cluster: &str) -> anyhow::Result<&'static Node> {
+        let leader = self.topology.leader(cluster);
+        leader.with_context(|| format!("{cluster} has no node"))
     }
 
     /// A one-time file for one of our own processes.
@@ -192,54 +218,6 @@ impl Mesh {
         let out = path.display().to_string();
         self.operator(leader).run(&["enroll", who, "--out", &out])?;
         Ok(path)
-    }
-
-    fn start_gateway(&mut self, node: &Node, enrolment: Option<&Path>) -> anyhow::Result<()> {
-        let directory = self.lab.directory(node.name)?;
-        let leader = if node.cluster == "east" { "e1" } else { "w1" };
-        let mut text = format!(
-            "cluster: {cluster}
-clusterset: demo
-name: {name}
-node: {name}
-leader: {leader}
-advertise:
-  session: {uplink}:7443
-  local: {uplink}:7444
-  tunnel: {uplink}
-listen:
-  socket: {socket}
-  device: {device}
-  metrics: {METRICS}
-state_dir: {state}
-encryption: {encryption}
-seed: \"{SEED}\"
-",
-            encryption = if self.plain.contains(&node.cluster) {
-                "off"
-            } else {
-                "required"
-            },
-            cluster = node.cluster,
-            name = node.name,
-            uplink = node.uplink,
-            socket = self.socket(node.name).display(),
-            device = directory.join("device.sock").display(),
-            state = directory.join("gateway-state").display(),
-        );
-        if let Some(file) = enrolment {
-            let leader = NODES
-                .iter()
-                .find(|node| node.name == leader)
-                .context("a leader is a node")?;
-            text += &format!(
-                "leader_address: {}:7444\nenroll_file: {}\n",
-                leader.uplink,
-                file.display()
-            );
-        }
-        std::fs::write(directory.join("gateway.yaml"), text)?;
-        self.run_gateway(node.name)
     }
 
     /// Starts a gateway that is configured, and waits for its local service.
@@ -273,7 +251,7 @@ seed: \"{SEED}\"
 
     /// Both clusters let packets go plain from now on.
     pub fn go_plain(&mut self) -> anyhow::Result<()> {
-        for node in &NODES {
+        for node in self.topology.nodes {
             let file = self.path(node.name).join("gateway.yaml");
             let text = std::fs::read_to_string(&file)?;
             let plain = text.replace("encryption: required", "encryption: off");
@@ -282,37 +260,6 @@ seed: \"{SEED}\"
             self.run_gateway(node.name)?;
         }
         Ok(())
-    }
-
-    fn configure_agent(&mut self, node: &Node, enrolment: &Path) -> anyhow::Result<()> {
-        let directory = self.lab.directory(node.name)?;
-        let pins = self.lab.pins(node.name)?;
-        let mut text = format!(
-            "node: {}
-uplink: eth0
-outer_address: {}
-pin_dir: {}
-object: {}
-state_dir: {}
-gateway_socket: {}
-enrolment: {}
-gateways:
-  - 'unix:{}'
-",
-            node.name,
-            node.uplink,
-            pins.display(),
-            object()?.display(),
-            directory.join("agent-state").display(),
-            directory.join("device.sock").display(),
-            enrolment.display(),
-            self.socket(node.name).display(),
-        );
-        // The leader first: it alone grants the certificate that calls over TCP need.
-        for other in NODES.iter().filter(|other| other.cluster == node.cluster) {
-            text += &format!("  - '{}:7444'\n", other.uplink);
-        }
-        Ok(std::fs::write(directory.join("agent.yaml"), text)?)
     }
 
     /// Starts an agent that is configured.
@@ -326,18 +273,10 @@ gateways:
         )
     }
 
-    fn start_controller(&mut self, cluster: &str, leader: &str) -> anyhow::Result<()> {
-        let config = self.path(leader).join("controller.yaml");
-        let state = self.path(leader).join("controller-state");
-        let socket = self.socket(leader);
-        std::fs::write(
-            &config,
-            format!(
-                "cluster: {cluster}\ngateways:\n  - 'unix:{}'\nstate_dir: {}\n",
-                socket.display(),
-                state.display()
-            ),
-        )?;
+    /// Starts a cluster's controller, on its first leader's node.
+    pub fn start_controller(&mut self, cluster: &str) -> anyhow::Result<()> {
+        let leader = self.leader(cluster)?.name;
+        let config = self.configure_controller(cluster, leader)?;
         let (config, directory) = (
             config.display().to_string(),
             self.manifests(cluster)?.display().to_string(),
@@ -373,20 +312,26 @@ gateways:
 
     /// A token of west, redeemed in east.
     pub fn pair(&mut self, checks: &mut Checks) -> anyhow::Result<()> {
-        let token = self.operator("w1").run(&["token", "create"])?;
+        self.pair_by("west", "east", checks)
+    }
+
+    /// A token of one cluster, redeemed in another.
+    pub fn pair_by(&mut self, maker: &str, user: &str, checks: &mut Checks) -> anyhow::Result<()> {
+        let (here, there) = (self.leader(maker)?.name, self.leader(user)?.name);
+        let token = self.operator(here).run(&["token", "create"])?;
         let token = token
             .lines()
             .map(str::trim)
             .rfind(|line| !line.is_empty())
             .context("no token was printed")?;
         checks.note(&format!(
-            "west: causeway token create -> {} characters",
+            "{maker}: causeway token create -> {} characters",
             token.len()
         ));
-        let said = self.operator("e1").run(&["join", token])?;
-        checks.note("east: causeway join TOKEN");
+        let said = self.operator(there).run(&["join", token])?;
+        checks.note(&format!("{user}: causeway join TOKEN"));
         checks.note(&said);
-        let again = self.operator("e1").run(&["join", token]);
+        let again = self.operator(there).run(&["join", token]);
         checks.check(
             "the token a second time",
             "refused",

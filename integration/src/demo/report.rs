@@ -106,18 +106,6 @@ impl Report {
         self.failures.is_empty()
     }
 
-    /// The ends of all logs.
-    pub fn logs(&self, mesh: &mut Mesh) {
-        let dead = mesh.lab.processes.dead();
-        if !dead.is_empty() {
-            println!("processes that ended by themselves: {}", dead.join(", "));
-        }
-        for name in mesh.programs_started() {
-            println!("--- end of {}", mesh.lab.processes.log(&name).display());
-            println!("{}", mesh.lab.processes.tail(&name, TAIL));
-        }
-    }
-
     /// What to type to look around.
     pub fn how_to_enter(&self, mesh: &Mesh) {
         println!("the lab stays up; for example:");
@@ -150,5 +138,17 @@ impl Report {
             "demo: {} steps, {} checks, {verdict}, {took:.1} s",
             self.steps, self.checks
         );
+    }
+}
+
+/// The ends of all logs.
+pub fn logs(mesh: &mut Mesh) {
+    let dead = mesh.lab.processes.dead();
+    if !dead.is_empty() {
+        println!("processes that ended by themselves: {}", dead.join(", "));
+    }
+    for name in mesh.programs_started() {
+        println!("--- end of {}", mesh.lab.processes.log(&name).display());
+        println!("{}", mesh.lab.processes.tail(&name, TAIL));
     }
 }

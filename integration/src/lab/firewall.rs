@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, bail};
 
 use super::netns::Netns;
-use super::topology::{NODES, Node, POD_CIDR};
+use super::topology::{Node, POD_CIDR, Topology};
 
 /// Packets that the CNI's rule gave the node's address.
 pub const MASQUERADED: &str = "masqueraded";
@@ -77,7 +77,7 @@ const LARGE: u32 = 1300;
 const SESSION_PORT: u16 = 7443;
 
 /// Counts tunnel packets on the switch between the nodes, by pair and kind.
-pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
+pub fn watch_wire(wan: &Netns, topology: Topology, tunnel_port: u16) -> anyhow::Result<()> {
     let mut counters = String::new();
     let mut chains = String::new();
     let mut rules = String::new();
@@ -86,7 +86,7 @@ pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
         rules,
         "    udp dport {tunnel_port} meta length > 60000 counter name {SUPER}"
     )?;
-    for (from, to) in pairs() {
+    for (from, to) in topology.pairs() {
         let sealed = sealed_name(from.name, to.name);
         writeln!(counters, "  counter {sealed} {{}}")?;
         writeln!(
@@ -123,15 +123,6 @@ pub fn watch_wire(wan: &Netns, tunnel_port: u16) -> anyhow::Result<()> {
     ))
 }
 
-fn pairs() -> impl Iterator<Item = (Node, Node)> {
-    NODES.into_iter().flat_map(|from| {
-        NODES
-            .into_iter()
-            .filter(move |to| *to != from)
-            .map(move |to| (from, to))
-    })
-}
-
 fn counter_name(kind: Kind, from: &str, to: &str) -> String {
     format!("{}-{from}-{to}", kind.name())
 }
@@ -159,29 +150,81 @@ pub fn unsealed(wan: &Netns, from: &str, to: &str) -> anyhow::Result<u64> {
     counter(wan, &unsealed_name(from, to))
 }
 
-/// Lets no UDP between clusters through, or lets it through again.
-pub fn block_udp(wan: &Netns, block: bool) -> anyhow::Result<()> {
-    if !block {
-        return wan.nft("delete table bridge blocked\n");
-    }
+/// Lets no UDP between clusters through, until [`unblock`].
+pub fn block_udp(wan: &Netns, topology: Topology) -> anyhow::Result<()> {
+    let between = topology.pairs();
+    let between = between.filter(|(from, to)| from.cluster != to.cluster);
+    block_between(wan, between, "ip protocol udp drop")
+}
+
+/// Has the switch do that with packets from the first to the second of each pair, until [`unblock`].
+pub fn block_between(
+    wan: &Netns,
+    pairs: impl Iterator<Item = (Node, Node)>,
+    action: &str,
+) -> anyhow::Result<()> {
     let mut rules = String::new();
-    for (from, to) in pairs().filter(|(from, to)| from.cluster != to.cluster) {
+    for (from, to) in pairs {
         let (from, to) = (from.uplink, to.uplink);
-        writeln!(
-            rules,
-            "    ip saddr {from} ip daddr {to} ip protocol udp drop"
-        )?;
+        writeln!(rules, "    ip saddr {from} ip daddr {to} {action}")?;
     }
+    block(wan, &rules)
+}
+
+/// Lets everything through again.
+pub fn unblock(wan: &Netns) -> anyhow::Result<()> {
+    wan.nft("delete table bridge blocked\n")
+}
+
+/// Lets no session go by UDP.
+pub fn block_quic(wan: &Netns) -> anyhow::Result<()> {
+    block_session_port(wan, &["udp"])
+}
+
+/// Lets no session through, until [`unblock`]; tunnel packets pass.
+pub fn block_sessions(wan: &Netns) -> anyhow::Result<()> {
+    block_session_port(wan, &["udp", "tcp"])
+}
+
+fn block_session_port(wan: &Netns, protocols: &[&str]) -> anyhow::Result<()> {
+    let mut rules = String::new();
+    for protocol in protocols {
+        writeln!(rules, "    {protocol} dport {SESSION_PORT} drop")?;
+    }
+    block(wan, &rules)
+}
+
+/// One set of rules at a time.
+fn block(wan: &Netns, rules: &str) -> anyhow::Result<()> {
     wan.nft(&format!(
         "table bridge blocked {{\n  chain forward {{\n    type filter hook forward priority 10\n{rules}  }}\n}}\n"
     ))
 }
 
-/// Lets no session go by UDP.
-pub fn block_sessions(wan: &Netns) -> anyhow::Result<()> {
-    wan.nft(&format!(
-        "table bridge blocked {{\n  chain forward {{\n    type filter hook forward priority 10\n    \
-         udp dport {SESSION_PORT} drop\n  }}\n}}\n"
+/// Puts a node's sessions behind a translator of ports, as its site's router may be one: from outside they come from `port`,
+/// answers to that reach it, and nobody can begin one with it. A call again is what such a router does when it has forgotten.
+pub fn translate_sessions(node: &Netns, port: u16) -> anyhow::Result<()> {
+    // Without conntrack, which would remember the port before.
+    node.nft(&format!(
+        "table ip translator
+delete table ip translator
+table ip translator {{
+  chain in {{
+    type filter hook prerouting priority -301
+    iifname eth0 udp dport {SESSION_PORT} drop
+    iifname eth0 tcp dport {SESSION_PORT} drop
+    iifname eth0 udp dport {port} notrack udp dport set {SESSION_PORT}
+  }}
+  chain out {{
+    type filter hook output priority -301
+    oifname eth0 udp sport {SESSION_PORT} notrack
+  }}
+  chain leave {{
+    type filter hook postrouting priority 300
+    oifname eth0 udp sport {SESSION_PORT} udp sport set {port}
+  }}
+}}
+"
     ))
 }
 

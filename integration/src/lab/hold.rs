@@ -39,11 +39,21 @@ pub struct Holding {
 impl Holding {
     /// Opens that many connections from a namespace; each is answered once before this returns.
     pub fn open(from: &Netns, to: SocketAddr, count: usize) -> anyhow::Result<Holding> {
+        Self::open_with(from, to, count, LIMIT)
+    }
+
+    /// The same; a line may take `limit`, after which its connection counts as broken.
+    pub fn open_with(
+        from: &Netns,
+        to: SocketAddr,
+        count: usize,
+        limit: Duration,
+    ) -> anyhow::Result<Holding> {
         let stop = Arc::new(AtomicBool::new(false));
         let echoed = Arc::new(AtomicU64::new(0));
         let connections = from.enter(|| {
             (0..count)
-                .map(|_| Connection::open(to))
+                .map(|_| Connection::open(to, limit))
                 .collect::<anyhow::Result<Vec<_>>>()
         })??;
         let mut threads = Vec::new();
@@ -87,11 +97,11 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(to: SocketAddr) -> anyhow::Result<Connection> {
+    fn open(to: SocketAddr, limit: Duration) -> anyhow::Result<Connection> {
         let mut stream = TcpStream::connect_timeout(&to, LIMIT)
             .with_context(|| format!("connecting to {to}"))?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         stream.set_nodelay(true)?;
         stream.write_all(b"GET /hold HTTP/1.1\r\nHost: lab\r\n\r\n")?;
         let mut reader = BufReader::new(stream.try_clone()?);

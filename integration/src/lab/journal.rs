@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -26,6 +28,8 @@ pub enum Entry {
     Netns(String),
     /// A directory with all that is in it
     Directory(PathBuf),
+    /// A file system that was mounted there
+    Mount(PathBuf),
     /// Control groups of containers: containerd has a directory for each in this one
     Containers(PathBuf),
     /// A process, with its start time so that another of the same number is left alone
@@ -37,6 +41,7 @@ impl fmt::Display for Entry {
         match self {
             Entry::Netns(name) => write!(f, "netns {name}"),
             Entry::Directory(path) => write!(f, "directory {}", path.display()),
+            Entry::Mount(path) => write!(f, "mount {}", path.display()),
             Entry::Containers(path) => write!(f, "containers {}", path.display()),
             Entry::Process(pid, start) => write!(f, "process {pid} {start}"),
         }
@@ -48,6 +53,7 @@ fn parse(line: &str) -> Option<Entry> {
     match kind {
         "netns" => Some(Entry::Netns(rest.to_owned())),
         "directory" => Some(Entry::Directory(PathBuf::from(rest))),
+        "mount" => Some(Entry::Mount(PathBuf::from(rest))),
         "containers" => Some(Entry::Containers(PathBuf::from(rest))),
         "process" => {
             let (pid, start) = rest.split_once(' ')?;
@@ -116,6 +122,11 @@ fn undo(entry: &Entry) -> anyhow::Result<()> {
             std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))
         }
         Entry::Directory(_) => Ok(()),
+        Entry::Mount(path) => match umount2(path, MntFlags::MNT_DETACH) {
+            // It was never made, or is gone.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno).with_context(|| format!("unmounting {}", path.display())),
+        },
         Entry::Containers(path) => remove_containers(path),
         Entry::Process(pid, start) => end(*pid, *start),
     }

@@ -60,6 +60,14 @@ impl Netns {
         )
     }
 
+    /// Runs lines of `tc` in it.
+    pub fn tc(&self, lines: &str) -> anyhow::Result<()> {
+        feed(
+            Command::new("tc").args(["-n", &self.name, "-batch", "-"]),
+            lines,
+        )
+    }
+
     /// Applies nftables rules in it.
     pub fn nft(&self, rules: &str) -> anyhow::Result<()> {
         feed(self.command("nft").args(["-f", "-"]), rules)

@@ -140,3 +140,16 @@ pub fn mount_bpf(place: &Path) -> anyhow::Result<()> {
     )
     .with_context(|| format!("mounting {}", place.display()))
 }
+
+/// Mounts a disk of so many MiB, in memory.
+pub fn mount_small(place: &Path, mib: u32) -> anyhow::Result<()> {
+    let options = format!("size={mib}m,mode=0700");
+    mount(
+        Some("tmpfs"),
+        place,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .with_context(|| format!("mounting {}", place.display()))
+}

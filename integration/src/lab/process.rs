@@ -117,6 +117,13 @@ impl Processes {
         Ok(())
     }
 
+    /// Sends it a signal that does not end it.
+    pub fn signal(&mut self, name: &str, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.pid(name);
+        let pid = pid.with_context(|| format!("{name} was never started"))?;
+        Ok(kill(Pid::from_raw(i32::try_from(pid)?), signal)?)
+    }
+
     /// Kills that one and every `<name>:<something>` beside it.
     pub fn kill_named(&mut self, name: &str) -> anyhow::Result<()> {
         let beside = format!("{name}:");

@@ -83,8 +83,82 @@ pub const W2: Node = Node {
     uplink: Ipv4Addr::new(192, 0, 2, 22),
     subnet: 1,
 };
-/// All nodes.
+/// East's second node, where it has one.
+pub const E2: Node = Node {
+    cluster: "east",
+    name: "e2",
+    uplink: Ipv4Addr::new(192, 0, 2, 12),
+    subnet: 1,
+};
+/// A third cluster's first node.
+pub const N1: Node = Node {
+    cluster: "north",
+    name: "n1",
+    uplink: Ipv4Addr::new(192, 0, 2, 31),
+    subnet: 0,
+};
+/// Its second node.
+pub const N2: Node = Node {
+    cluster: "north",
+    name: "n2",
+    uplink: Ipv4Addr::new(192, 0, 2, 32),
+    subnet: 1,
+};
+/// The nodes of two clusters.
 pub const NODES: [Node; 3] = [E1, W1, W2];
+/// The nodes of three, each with two gateways.
+pub const SIX_NODES: [Node; 6] = [E1, E2, W1, W2, N1, N2];
+
+/// Which nodes and pods a lab has. The first node of each cluster has its leader.
+#[derive(Debug, Clone, Copy)]
+pub struct Topology {
+    /// All nodes
+    pub nodes: &'static [Node],
+    /// The pods that are there from the start
+    pub pods: &'static [Pod],
+}
+
+/// Two clusters, of one node and of two.
+pub const TWO: Topology = Topology {
+    nodes: &NODES,
+    pods: &PODS,
+};
+/// Three clusters of two nodes each.
+pub const THREE: Topology = Topology {
+    nodes: &SIX_NODES,
+    pods: &SIX_PODS,
+};
+
+impl Topology {
+    /// Names of the clusters, each once.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<&'static str> {
+        let mut clusters: Vec<_> = self.nodes.iter().map(|node| node.cluster).collect();
+        clusters.dedup();
+        clusters
+    }
+
+    /// The nodes of one cluster.
+    pub fn of<'a>(&self, cluster: &'a str) -> impl Iterator<Item = &'static Node> + use<'a> {
+        self.nodes
+            .iter()
+            .filter(move |node| node.cluster == cluster)
+    }
+
+    /// The node of a cluster whose gateway leads at the start.
+    #[must_use]
+    pub fn leader(&self, cluster: &str) -> Option<&'static Node> {
+        self.nodes.iter().find(|node| node.cluster == cluster)
+    }
+
+    /// Each node with each other.
+    pub fn pairs(self) -> impl Iterator<Item = (Node, Node)> {
+        self.nodes.iter().flat_map(move |from| {
+            let others = self.nodes.iter().filter(move |to| *to != from);
+            others.map(move |to| (*from, *to))
+        })
+    }
+}
 
 const fn pod(name: &'static str, node: &'static str, subnet: u8, host: u8) -> Pod {
     Pod {
@@ -134,10 +208,23 @@ pub const PODS: [Pod; 10] = [
     SECRET,
 ];
 
+/// Dials from east's second node.
+pub const CLIENT_E2: Pod = pod("client-e2", "e2", 1, 6);
+/// Dials from north.
+pub const CLIENT_N: Pod = pod("client-n", "n1", 0, 6);
+/// Backends of north's `stock`.
+pub const STOCK_1: Pod = pod("stock-1", "n1", 0, 7);
+/// Backends of north's `stock`.
+pub const STOCK_2: Pod = pod("stock-2", "n2", 1, 7);
+/// The pods of three clusters.
+pub const SIX_PODS: [Pod; 8] = [
+    CLIENT, CLIENT_E2, CART_1, CART_2, CART_3, CLIENT_N, STOCK_1, STOCK_2,
+];
+
 /// The node of that name.
 #[must_use]
 pub fn node(name: &str) -> Option<Node> {
-    NODES.into_iter().find(|node| node.name == name)
+    SIX_NODES.into_iter().find(|node| node.name == name)
 }
 
 #[cfg(test)]
@@ -147,10 +234,11 @@ mod tests {
     #[test]
     fn clusters_overlap_and_nodes_do_not() {
         assert_eq!(CLIENT.address, CART_1.address);
-        for pod in PODS.iter().chain([&CART_4]) {
+        for pod in PODS.iter().chain(&SIX_PODS).chain([&CART_4]) {
             let node = node(pod.node).unwrap();
             assert_eq!(pod.address.octets()[2], node.subnet, "{}", pod.name);
-            let twins = PODS
+            let own: &[Pod] = if PODS.contains(pod) { &PODS } else { &SIX_PODS };
+            let twins = own
                 .iter()
                 .filter(|p| p.node == pod.node && p.address == pod.address);
             assert!(twins.count() <= 1, "{}", pod.name);

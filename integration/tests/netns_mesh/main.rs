@@ -7,6 +7,7 @@
 )]
 
 mod gateways;
+mod life;
 mod path;
 mod state;
 mod trust;
@@ -272,7 +273,12 @@ fn clashing_exports_are_told_and_the_older_wins() {
 
 /// Changes a cluster's `catalog.yaml`.
 fn rewrite(mesh: &Mesh, cluster: &str, from: &str, to: &str) {
-    let file = mesh.manifests(cluster).unwrap().join("catalog.yaml");
+    rewrite_in(mesh, cluster, "catalog.yaml", from, to);
+}
+
+/// Changes a manifest of a cluster.
+fn rewrite_in(mesh: &Mesh, cluster: &str, file: &str, from: &str, to: &str) {
+    let file = mesh.manifests(cluster).unwrap().join(file);
     let text = std::fs::read_to_string(&file).unwrap();
     let changed = text.replace(from, to);
     assert_ne!(text, changed);

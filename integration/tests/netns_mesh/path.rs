@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use causeway_integration::demo::manifests;
 use causeway_integration::demo::mesh::{LIMIT, Mesh};
 use causeway_integration::demo::report::Checks;
 use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::netns::Netns;
-use causeway_integration::lab::topology::CLIENT;
+use causeway_integration::lab::topology::{CART_3, CLIENT, TWO};
 use causeway_integration::lab::{self, fetch, firewall, wait};
 
 use crate::{all_answered, alone, goes_on, nothing_plain, paired, unbroken};
@@ -100,7 +101,7 @@ fn udp_that_is_blocked_is_gone_around() {
     let mut checks = Checks::default();
     mesh.start(&mut checks).unwrap();
     let wan = mesh.lab.netns("wan");
-    firewall::block_udp(&wan, true).unwrap();
+    firewall::block_udp(&wan, TWO).unwrap();
     mesh.pair(&mut checks).unwrap();
     mesh.settle(&mut checks).unwrap();
     assert!(checks.is_good());
@@ -117,14 +118,14 @@ fn udp_that_is_blocked_is_gone_around() {
     assert!(mesh.lab.pod(&CLIENT).enter(send).unwrap().unwrap());
     nothing_plain(&mesh);
     let holding = Holding::open(&mesh.lab.pod(&CLIENT), cart, 30).unwrap();
-    firewall::block_udp(&wan, false).unwrap();
+    firewall::unblock(&wan).unwrap();
     wait::until(Duration::from_secs(30), "sessions to go by QUIC", || {
         Ok(by(&mesh) == ["quic", "quic"])
     })
     .unwrap();
     all_answered(&mesh, cart, 40);
     // And the other way, under the same connections.
-    firewall::block_udp(&wan, true).unwrap();
+    firewall::block_udp(&wan, TWO).unwrap();
     wait::until(Duration::from_secs(10), "sessions to go by TCP", || {
         Ok(by(&mesh) == ["tcp", "tcp"])
     })
@@ -133,5 +134,51 @@ fn udp_that_is_blocked_is_gone_around() {
     goes_on(&holding, LIMIT);
     unbroken(holding);
     nothing_plain(&mesh);
-    firewall::block_udp(&wan, false).unwrap();
+    firewall::unblock(&wan).unwrap();
+}
+
+/// One side is behind a router that lets nobody begin: the session that it has begun carries packets and calls both ways, and
+/// goes on when the router gives it another port.
+#[test]
+fn only_one_side_needs_to_be_reachable() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let mut mesh = Mesh::new("t-nat", None).unwrap();
+    let mut checks = Checks::default();
+    mesh.start(&mut checks).unwrap();
+    let e1 = mesh.lab.netns("e1");
+    firewall::translate_sessions(&e1, 20_001).unwrap();
+    mesh.pair(&mut checks).unwrap();
+    mesh.settle(&mut checks).unwrap();
+    assert!(checks.is_good());
+    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
+    // From west to east: its own backend of `catalog` goes.
+    let west = mesh.manifests("west").unwrap();
+    manifests::set_endpoints(&west, &manifests::CATALOG, &[]).unwrap();
+    let catalog = SocketAddr::from((mesh.address(&CART_3, "catalog").unwrap(), 80));
+    let inward = || mesh.lab.pod(&CART_3).enter(|| fetch::who(catalog, LIMIT));
+    wait::until(LIMIT, "east to answer for west's catalog", || {
+        Ok(inward()?.is_ok_and(|who| who.backend == "catalog-e"))
+    })
+    .unwrap();
+    let addresses = || -> Vec<String> {
+        let peers = mesh.operator("w1").json(&["peers"]).unwrap();
+        let sessions = peers["peers"][0]["sessions"].as_array().unwrap();
+        let at = sessions.iter().map(|s| s["address"].as_str().unwrap());
+        at.map(str::to_owned).collect()
+    };
+    assert_eq!(addresses(), ["192.0.2.11:20001"]);
+    let outward = Holding::open(&mesh.lab.pod(&CLIENT), cart, 20).unwrap();
+    let inwards = Holding::open(&mesh.lab.pod(&CART_3), catalog, 20).unwrap();
+    for port in [20_002, 20_003] {
+        firewall::translate_sessions(&e1, port).unwrap();
+        goes_on(&outward, LIMIT);
+        goes_on(&inwards, LIMIT);
+        assert_eq!(addresses(), [format!("192.0.2.11:{port}")]);
+    }
+    unbroken(outward);
+    unbroken(inwards);
+    nothing_plain(&mesh);
 }

@@ -102,6 +102,21 @@ fn demo_command(built: &Built) -> Command {
     command
 }
 
+/// A random sequence of troubles; a seed repeats one.
+pub fn chaos(root: &Path, minutes: f64, seed: Option<u64>) -> anyhow::Result<ExitCode> {
+    setup::for_packets(root)?;
+    let built = cargo::build_all(root)?;
+    let mut command = Command::new(built.programs.join("causeway-chaos"));
+    built.tell(&mut command);
+    command.args(["--minutes", &minutes.to_string()]);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    let (code, took) = timed(|| pass_on(&mut command));
+    say::line(&format!("chaos: {}", step::seconds(took)));
+    code
+}
+
 /// The benches run optimised, and so does what they measure: as it ships.
 pub fn bench(root: &Path, parts: &[String], output: &str) -> anyhow::Result<ExitCode> {
     setup::for_packets(root)?;

@@ -62,6 +62,15 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Three clusters under load while things go wrong: processes die and freeze, links break, disks are full
+    Chaos {
+        /// No trouble begins after so many minutes
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// Draws the troubles: a run that failed says it
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// What the programs cost: nanoseconds per packet, a node's traffic with and without an agent; limits are checked
     Bench {
         /// `walk`, `passing`, `paired`; all when none is named
@@ -140,6 +149,7 @@ fn run(args: Args) -> anyhow::Result<ExitCode> {
             let down = matches!(command, Some(DemoCommand::Down));
             levels::demo(&root, down, without.as_deref(), keep)
         }
+        Command::Chaos { minutes, seed } => levels::chaos(&root, minutes, seed),
         Command::Bench { parts, output } => levels::bench(&root, &parts, &output),
         Command::E2e { args } => e2e::run(&root, &args),
         Command::Gen => generate::run(&root).map(|()| ExitCode::SUCCESS),

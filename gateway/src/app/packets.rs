@@ -1,0 +1,45 @@
+//! Shell: the threads that packets go by. They are their own, so that no packet waits for work on catalogs; and they are few:
+//! in tokio's scheduler a thread that finds work wakes another one to look for more, which costs more than it brings while
+//! there is none.
+
+use std::io;
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// They end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// One for each two cores: the programs in the kernel, and who sends and receives, need the others.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn start() -> io::Result<Self> {
+        let cores = available_parallelism().map_or(1, usize::from);
+        let threads = Builder::new_multi_thread()
+            .worker_threads((cores / 2).max(1))
+            .thread_name("packets")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(threads)))
+    }
+
+    /// To have tasks run on them.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        // It is there until this is dropped.
+        let threads = self.0.as_ref().map(|threads| threads.handle().clone());
+        threads.unwrap_or_else(Handle::current)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Nobody may wait for them on a thread of another runtime.
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
+}
