@@ -14,7 +14,7 @@ use anyhow::{Context, bail, ensure};
 use crate::demo::manifests::{self, Sliced};
 use crate::demo::mesh::Mesh;
 use crate::demo::report::{self, Checks};
-use crate::lab::topology::{CLIENT, CLIENT_E2, CLIENT_N, STOCK_1, STOCK_2, THREE};
+use crate::lab::topology::{CLIENT, STOCK_1, STOCK_2, THREE};
 use crate::lab::{fetch, wait};
 use crate::sim::Rng;
 use fault::Trouble;
@@ -56,12 +56,6 @@ fn rounds(mesh: &mut Mesh, options: &Options, say: &mut dyn FnMut(&str)) -> anyh
     inflict::small_disks(mesh)?;
     let mut checks = Checks::default();
     mesh.start(&mut checks)?;
-    for pod in [STOCK_1, STOCK_2] {
-        manifests::add_pod(&mesh.manifests("north")?, &pod, STOCK.service)?;
-    }
-    for (cluster, pod) in [("east", CLIENT_E2), ("north", CLIENT_N)] {
-        manifests::add_pod(&mesh.manifests(cluster)?, &pod, "client")?;
-    }
     let north = mesh.manifests("north")?;
     manifests::export(&north, STOCK.service)?;
     manifests::set_endpoints(&north, &STOCK, &[STOCK_1, STOCK_2])?;

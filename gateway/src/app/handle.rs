@@ -27,8 +27,6 @@ pub struct Opened {
     pub id: SessionId,
     /// Proven by its certificate: a gateway of a peer.
     pub peer: PeerName,
-    /// The other end, `ADDRESS:PORT`.
-    pub address: String,
     /// Its connection, for packets.
     pub link: Link,
     /// The `HOST:PORT` that we dialled; `None` where the other side did.

@@ -164,7 +164,6 @@ impl Sessions {
         let opened = Opened {
             id,
             peer: peer.peer.clone(),
-            address: peer.link.remote().to_string(),
             link: peer.link.clone(),
             dialled,
             expires: peer.expires,

@@ -19,10 +19,17 @@ pub fn write(topology: Topology, cluster: &str, to: &Path) -> anyhow::Result<()>
         let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n";
         std::fs::write(to.join("namespace.yaml"), namespace)?;
     }
-    let strange = topology
-        .of(cluster)
-        .filter(|node| !TWO.nodes.contains(node));
-    strange.into_iter().try_for_each(|node| add_node(to, node))
+    for node in topology.of(cluster) {
+        if !TWO.nodes.contains(node) {
+            add_node(to, node)?;
+        }
+        let pods = topology.pods.iter().filter(|pod| pod.node == node.name);
+        for pod in pods.filter(|pod| !TWO.pods.contains(pod)) {
+            let app = pod.name.rsplit_once('-').map_or(pod.name, |(app, _)| app);
+            add_pod(to, pod, app)?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds a node's own object.

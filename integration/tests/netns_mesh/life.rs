@@ -188,7 +188,7 @@ fn clusters_that_see_different_peers_go_by_what_they_see() {
         SocketAddr::from((address.unwrap(), 80))
     };
     let (east, north) = (cart(&CLIENT), cart(&CLIENT_N));
-    wait::until(LIMIT, "north to reach west", || {
+    wait::until(LIMIT * 2, "north to reach west", || {
         Ok(dial(&mesh, &CLIENT_N, north) == Dial::Answered)
     })
     .unwrap();

@@ -32,7 +32,6 @@ const BLOCKED_MS: u64 = 20;
 pub(super) struct Live {
     cluster: ClusterId,
     gateway: GatewayName,
-    address: String,
     link: Link,
     dialled: bool,
     expires: Timestamp,
@@ -64,7 +63,7 @@ impl Live {
         SessionStatus {
             gateway: self.gateway.clone(),
             transport: self.link.transport(),
-            address: self.address.clone(),
+            address: self.link.remote().to_string(),
             dialled: self.dialled,
             since: self.since,
             version: self.version.min(VERSIONS.1),
@@ -112,7 +111,6 @@ impl Driver {
         let live = Live {
             cluster: cluster.clone(),
             gateway: gateway.clone(),
-            address: opened.address,
             link: opened.link,
             dialled,
             expires: opened.expires,
@@ -137,7 +135,7 @@ impl Driver {
             Frame::Hello(hello) => {
                 tracing::info!(
                     peer = %live.cluster, gateway = %live.gateway,
-                    address = %live.address, dialled = live.dialled, "session"
+                    address = %live.link.remote(), dialled = live.dialled, "session"
                 );
                 let theirs = i64::try_from(hello.time.0).unwrap_or(i64::MAX);
                 let ours = i64::try_from(now.wall.0).unwrap_or(i64::MAX);
