@@ -6,9 +6,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
 };
@@ -82,6 +85,15 @@ fn damaged(dir: &Path, why: &dyn fmt::Display) -> StoreError {
     }
 }
 
+/// For this user alone: one-time secrets are in it.
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options.mode(0o600).open(path);
+    let file = file.map_err(|error| DatabaseError::Storage(error.into()))?;
+    Database::builder().create_with_backend(FileBackend::new(file)?)
+}
+
 /// Keeps a damaged file under another name, which is given back, so that a new one can take its place.
 ///
 /// # Errors
@@ -100,7 +112,7 @@ impl Store {
     /// When it is in use, damaged or of a later format. A damaged one may be [`set_aside`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
-        let db = match Database::create(&path) {
+        let db = match create(&path) {
             Ok(db) => db,
             Err(DatabaseError::Storage(error)) if is_damage(&error) => {
                 return Err(damaged(dir, &error));

@@ -53,6 +53,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> anyhow::Result<u32> 
 }
 
 fn rounds(mesh: &mut Mesh, options: &Options, say: &mut dyn FnMut(&str)) -> anyhow::Result<u32> {
+    mesh.clocks = true;
     inflict::small_disks(mesh)?;
     let mut checks = Checks::default();
     mesh.start(&mut checks)?;

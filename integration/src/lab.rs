@@ -4,6 +4,7 @@
 //! Everything that a lab makes is written down before it is made, so that [`remove`] finds it even
 //! after a killed run. Not here: our own programs and what they are configured with; see `demo`.
 
+pub mod clocks;
 pub mod digest;
 pub mod fetch;
 pub mod firewall;

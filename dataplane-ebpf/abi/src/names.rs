@@ -60,10 +60,10 @@ pub mod handover {
     /// The gateway has it.
     pub const HELD: u8 = b'!';
     /// How often it says at least which peers it carries packets to, in milliseconds.
-    pub const ALIVE_MS: u64 = 500;
-    /// A gateway that has said nothing for so long takes no packets, in milliseconds. One that ends is missed at once, as its
-    /// end of the socket closes; this is for one that hangs, and long, as a busy machine lets all wait.
-    pub const SILENT_MS: u64 = 3_000;
+    pub const ALIVE_MS: u64 = 200;
+    /// A gateway that has said nothing for so long takes no packets, where another does, in milliseconds. One that ends is
+    /// missed at once, as its end of the socket closes; this is for one that hangs.
+    pub const SILENT_MS: u64 = 900;
 }
 
 /// Programs: tcx ingress of pod-side ports, of the tunnel device, of the uplink, of the device to the gateway; tcx egress of

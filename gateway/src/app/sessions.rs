@@ -27,6 +27,8 @@ const MESSAGE_BYTES: usize = FRAME_BYTES + 1024;
 /// Frames that wait for one connection, each up to 1 MiB: what is beyond them waits in the pure session, which is
 /// bounded and coalesces.
 const WAITING: usize = 16;
+/// How often it is looked whether a leaf has ended, at least.
+const LOOK: Duration = Duration::from_secs(30);
 /// How long the other side may take to end its half after we ended ours.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -234,8 +236,7 @@ async fn pump(
     mut inbound: Streaming<pb::Frame>,
     mut ended: oneshot::Receiver<()>,
 ) {
-    let left = Duration::from_millis(peer.expires.since(wall_clock()));
-    let expiry = tokio::time::sleep(left);
+    let expiry = over(peer.expires);
     tokio::pin!(expiry);
     let mut expired = false;
     let clock = Clock::start();
@@ -285,6 +286,17 @@ async fn pump(
     // The core drops its end on that; what it still had queued may leave.
     let _ = tokio::time::timeout(GRACE, ended_or_over(&mut ended, &peer.link)).await;
     peer.link.close("session over");
+}
+
+/// Until then, by the wall clock: the monotonic one stands still while a machine sleeps.
+async fn over(expires: Timestamp) {
+    loop {
+        let left = Duration::from_millis(expires.since(wall_clock()));
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK)).await;
+    }
 }
 
 async fn ended_or_over(ended: &mut oneshot::Receiver<()>, link: &Link) {

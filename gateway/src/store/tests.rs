@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -10,6 +11,8 @@ fn change(name: &str, bytes: Option<&[u8]>) -> Changes {
 fn keeps_what_was_written_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
+    let mode = std::fs::metadata(dir.path().join(FILE)).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     assert!(store.load().unwrap().is_empty());
     store.write(&change("a", Some(b"1"))).unwrap();
     store.write(&change("b", Some(b"2"))).unwrap();

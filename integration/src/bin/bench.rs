@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use causeway_integration::bench::{self, Gate, Part, Point};
+use causeway_integration::lab;
 use clap::{Parser, ValueEnum};
 
 /// What the programs cost: their own packets, all others, and a node's traffic as a whole. Needs root and
@@ -38,7 +39,8 @@ enum Output {
 }
 
 fn main() -> ExitCode {
-    match figures(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    match lab::clean_up_on_signals("bench").and_then(|()| figures(&arguments)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

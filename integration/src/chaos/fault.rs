@@ -10,6 +10,8 @@ use crate::sim::Rng;
 const BEARABLE: Duration = Duration::from_millis(2500);
 /// Milliseconds that troubles last.
 const LASTS: [u64; 4] = [300, 1_000, 2_500, 5_000];
+/// Clocks that are wrong by this much are borne: leaves hold from five minutes before they are issued.
+const CLOCK_SECONDS: i64 = 200;
 /// Of a hundred packets, so many are lost.
 pub const LOST_PERCENT: u32 = 5;
 
@@ -55,6 +57,8 @@ pub enum Fault {
     Slow(Node),
     /// A gateway's disk is full
     FullDisk(&'static str),
+    /// The wall clocks of a cluster are so many seconds wrong
+    Clock(&'static str, i64),
 }
 
 /// One fault, and how long it lasts.
@@ -78,6 +82,7 @@ impl fmt::Display for Trouble {
             Fault::Lossy => write!(f, "{LOST_PERCENT} % of packets lost"),
             Fault::Slow(node) => write!(f, "node {} slow", node.name),
             Fault::FullDisk(node) => write!(f, "disk of gateway-{node} full"),
+            Fault::Clock(cluster, ahead) => write!(f, "clocks of {cluster} wrong by {ahead} s"),
         }?;
         write!(f, " for {:.1} s", self.lasts.as_secs_f64())
     }
@@ -115,7 +120,7 @@ pub fn draw(rng: &mut Rng, topology: &Topology) -> Option<Trouble> {
         1 => Program::Agent(node.name),
         _ => Program::Gateway(node.name),
     };
-    let fault = match rng.below(12) {
+    let fault = match rng.below(13) {
         0..=2 => Fault::Kill(program),
         3 | 4 => Fault::Restart(program),
         5 | 6 => Fault::Freeze(program),
@@ -126,7 +131,9 @@ pub fn draw(rng: &mut Rng, topology: &Topology) -> Option<Trouble> {
             0 => Fault::Lossy,
             _ => Fault::Slow(node),
         },
-        _ => Fault::FullDisk(node.name),
+        11 => Fault::FullDisk(node.name),
+        _ if rng.below(2) == 0 => Fault::Clock(cluster, CLOCK_SECONDS),
+        _ => Fault::Clock(cluster, -CLOCK_SECONDS),
     };
     let lasts = Duration::from_millis(*rng.pick(&LASTS)?);
     Some(Trouble { fault, lasts })
@@ -150,7 +157,7 @@ mod tests {
             .iter()
             .map(|trouble| format!("{:?}", std::mem::discriminant(&trouble.fault)))
             .collect();
-        assert_eq!(kinds.len(), 9);
+        assert_eq!(kinds.len(), 10);
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub fn begin(mesh: &mut Mesh, trouble: &Trouble) -> anyhow::Result<()> {
             uplink.tc(&format!("qdisc add dev eth0 root tbf {SLOW}\n"))
         }
         Fault::FullDisk(node) => fill(&filler(mesh, node)),
+        Fault::Clock(cluster, ahead) => mesh.set_clock(cluster, ahead),
     }
 }
 
@@ -75,6 +76,7 @@ pub fn end(mesh: &mut Mesh, trouble: &Trouble) -> anyhow::Result<()> {
         Fault::Part(..) | Fault::CutOff(_) | Fault::NoUdp | Fault::Lossy => firewall::unblock(&wan),
         Fault::Slow(node) => mesh.lab.netns(node.name).tc("qdisc del dev eth0 root\n"),
         Fault::FullDisk(node) => Ok(std::fs::remove_file(filler(mesh, node))?),
+        Fault::Clock(cluster, _) => mesh.set_clock(cluster, 0),
     }
 }
 

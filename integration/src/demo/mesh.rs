@@ -17,7 +17,7 @@ use super::report::Checks;
 use crate::lab::netns::Netns;
 use crate::lab::question::{self, Answer, Kind};
 use crate::lab::topology::{CLIENT, Node, Pod, TWO, Topology, node};
-use crate::lab::{Lab, fetch, firewall, programs, wait};
+use crate::lab::{Lab, clocks, fetch, firewall, programs, wait};
 
 /// UDP port of tunnel packets.
 pub const TUNNEL_PORT: u16 = 7472;
@@ -43,6 +43,10 @@ pub struct Mesh {
     started: Vec<String>,
     /// The clusters that let packets go plain, where the other does too
     pub plain: &'static [&'static str],
+    /// Our programs log all that they can
+    pub talkative: bool,
+    /// Each cluster has a wall clock of its own, see [`Mesh::set_clock`]
+    pub clocks: bool,
 }
 
 impl Mesh {
@@ -66,6 +70,8 @@ impl Mesh {
             without: None,
             started: Vec::new(),
             plain: &[],
+            talkative: false,
+            clocks: false,
         })
     }
 
@@ -115,6 +121,9 @@ impl Mesh {
     /// Nodes, pods with their servers, and our programs on each node.
     pub fn start(&mut self, checks: &mut Checks) -> anyhow::Result<()> {
         self.start_lab()?;
+        for cluster in self.topology.clusters() {
+            self.set_clock(cluster, 0)?;
+        }
         let each = self.topology.clusters().into_iter().map(|cluster| {
             let nodes: Vec<_> = self.topology.of(cluster).map(|node| node.name).collect();
             format!("{cluster}: {}", nodes.join(", "))
@@ -225,6 +234,7 @@ impl Mesh {
         let config = self.path(node).join("gateway.yaml").display().to_string();
         let name = format!("gateway-{node}");
         self.launch(
+            cluster_of(node)?,
             &self.lab.netns(node),
             &name,
             "causeway-gateway",
@@ -266,6 +276,7 @@ impl Mesh {
     pub fn start_agent(&mut self, node: &str) -> anyhow::Result<()> {
         let config = self.path(node).join("agent.yaml").display().to_string();
         self.launch(
+            cluster_of(node)?,
             &self.lab.netns(node),
             &format!("agent-{node}"),
             "causeway-agent",
@@ -283,6 +294,7 @@ impl Mesh {
         );
         let args = ["--config", &config, "--manifests", &directory];
         self.launch(
+            cluster,
             &self.lab.netns(leader),
             &format!("controller-{cluster}"),
             "causeway-controller",
@@ -290,18 +302,36 @@ impl Mesh {
         )
     }
 
+    fn clock(&self, cluster: &str) -> PathBuf {
+        self.path(&format!("clock-{cluster}"))
+    }
+
+    /// Sets the wall clock of all our programs of a cluster, where clusters have their own, so many seconds before or behind.
+    pub fn set_clock(&self, cluster: &str, ahead: i64) -> anyhow::Result<()> {
+        clocks::set(&self.clock(cluster), ahead)
+    }
+
     fn launch(
         &mut self,
+        cluster: &str,
         netns: &Netns,
         name: &str,
         program: &str,
         args: &[&str],
     ) -> anyhow::Result<()> {
-        let env: Vec<(&str, &str)> = self
-            .without
-            .iter()
+        let without = self.without.iter();
+        let mut env: Vec<(&str, &str)> = without
             .map(|piece| (breaks::VARIABLE, piece.as_str()))
             .collect();
+        if self.talkative {
+            env.push(("RUST_LOG", "trace"));
+        }
+        let clock = if self.clocks {
+            clocks::environment(&self.clock(cluster))?
+        } else {
+            Vec::new()
+        };
+        env.extend(clock.iter().map(|(name, value)| (*name, value.as_str())));
         let program = self.programs.join(program);
         self.lab.spawn(netns, name, &program, args, &env)?;
         if !self.started.iter().any(|known| known == name) {
@@ -429,4 +459,9 @@ impl Mesh {
     fn path(&self, node: &str) -> PathBuf {
         self.lab.path(node)
     }
+}
+
+fn cluster_of(name: &str) -> anyhow::Result<&'static str> {
+    let node = node(name).with_context(|| format!("{name} is no node"))?;
+    Ok(node.cluster)
 }

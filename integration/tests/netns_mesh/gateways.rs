@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use causeway_integration::demo::mesh::Mesh;
 use causeway_integration::lab;
+use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::rate::Rate;
 use causeway_integration::lab::topology::CLIENT;
 
-use crate::{alone, paired};
+use crate::{all_answered, alone, paired, unbroken};
 
 /// Datagrams of eight flows, a hundred a second each, while `trouble` happens: lost ones, and the longest silence.
 fn during(mesh: &mut Mesh, cart: SocketAddr, trouble: impl FnOnce(&mut Mesh)) -> (u64, Duration) {
@@ -96,4 +97,35 @@ fn a_lone_gateway_restarts_within_a_second() {
         // Of more than two thousand: packets wait for it, at both ends; what was on its way to one that is killed is lost.
         assert!(killed || lost < 20, "{lost} lost");
     }
+}
+
+/// A thousand open connections outlive the restart of every gateway, agent and controller, one after the other, as an upgrade
+/// does it.
+#[test]
+fn a_thousand_connections_outlive_every_restart() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let (mut mesh, cart) = paired("t-thousand");
+    let client = mesh.lab.pod(&CLIENT);
+    let holding = Holding::open(&client, cart, 1_000).unwrap();
+    let (_, silence) = during(&mut mesh, cart, |mesh| {
+        for node in ["w2", "w1", "e1"] {
+            mesh.lab.processes.stop(&format!("gateway-{node}")).unwrap();
+            mesh.run_gateway(node).unwrap();
+            mesh.lab.processes.stop(&format!("agent-{node}")).unwrap();
+            mesh.start_agent(node).unwrap();
+        }
+        for cluster in ["west", "east"] {
+            let name = format!("controller-{cluster}");
+            mesh.lab.processes.stop(&name).unwrap();
+            mesh.start_controller(cluster).unwrap();
+        }
+        // New ones, meanwhile and after.
+        all_answered(mesh, cart, 100);
+    });
+    // Of the lone gateway of east; the others are not missed.
+    assert!(silence < Duration::from_secs(1), "{silence:?}");
+    unbroken(holding);
 }

@@ -20,6 +20,11 @@ const LAB_PACKAGES: &[Package] = &[
         gives: "ip",
         why: "namespaces, links and routes of the lab",
     },
+    Package {
+        name: "faketime",
+        gives: "faketime",
+        why: "clocks of the lab's programs that are wrong",
+    },
 ];
 /// What builds the eBPF programs where no nightly toolchain with its sources is there.
 const COMPILER_PACKAGES: &[Package] = &[
