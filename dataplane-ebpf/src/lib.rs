@@ -6,6 +6,7 @@
 pub mod app;
 pub mod bpffs;
 pub mod breaks;
+pub mod carriers;
 pub mod clean;
 pub mod clock;
 pub mod compile;

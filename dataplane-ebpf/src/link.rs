@@ -1,17 +1,20 @@
 //! Shell: the gateway's local service: Views come, Reports go, another listed gateway takes over when the
 //! one in use is gone. What is programmed stays when all are gone.
 
+mod second;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_certs::dial::{Dialer, Dialing, GatewayAt, Patience, causes};
 use causeway_certs::enrolment::CallError;
 use causeway_certs::name::{NameError, Role};
-use causeway_proto::model::{NodeName, Report, View, WatchScope};
+use causeway_proto::model::{Carriers, GatewayName, NodeName, Report, View, WatchScope};
 use causeway_proto::wire::pb::local::{ReportRequest, WatchRequest};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
+use crate::carriers::agreed;
 use crate::clock;
 use crate::config::Config;
 
@@ -37,21 +40,65 @@ pub fn dialer(config: &Config, node: &NodeName) -> Result<Dialer, NameError> {
     }))
 }
 
-/// Watches Views and sends Reports, by whichever gateway answers, the first listed one preferred, until
-/// nobody wants Views any more.
+/// The newest View, and the gateway that it comes from.
+#[derive(Debug, Clone)]
+struct First {
+    view: Arc<View>,
+    /// Those of older versions do not say it.
+    gateway: Option<GatewayName>,
+}
+
+/// Watches Views and sends Reports, by whichever gateway answers, the first listed one preferred, until nobody wants Views any
+/// more. Which gateways carry packets is what a second one says too.
 pub async fn run(
     dialer: &Dialer,
     node: &NodeName,
     jitter: u64,
     views: watch::Sender<Option<Arc<View>>>,
+    reports: watch::Receiver<Option<Report>>,
+) {
+    let (seen, first) = watch::channel(None);
+    let (told, carriers) = watch::channel(Carriers::default());
+    tokio::select! {
+        () = watch_first(dialer, node, jitter, seen, reports) => {}
+        () = second::run(dialer, node, jitter, first.clone(), told) => {}
+        () = both(first, carriers, views) => {}
+    }
+}
+
+/// The View as both say, whenever either says something else.
+async fn both(
+    mut first: watch::Receiver<Option<First>>,
+    mut carriers: watch::Receiver<Carriers>,
+    views: watch::Sender<Option<Arc<View>>>,
+) {
+    loop {
+        tokio::select! {
+            changed = first.changed() => if changed.is_err() { return },
+            changed = carriers.changed() => if changed.is_err() { return },
+            () = views.closed() => return,
+        }
+        let first = first.borrow_and_update().clone();
+        if let Some(first) = first {
+            let carriers = carriers.borrow_and_update();
+            views.send_replace(Some(agreed(&first.view, &carriers)));
+        }
+    }
+}
+
+async fn watch_first(
+    dialer: &Dialer,
+    node: &NodeName,
+    jitter: u64,
+    seen: watch::Sender<Option<First>>,
     mut reports: watch::Receiver<Option<Report>>,
 ) {
     let mut told = None;
     let pause = Duration::from_millis(PAUSE_MS + jitter % PAUSE_MS);
-    while !views.is_closed() {
+    loop {
         for (place, at) in dialer.gateways().iter().enumerate() {
             let preferred = dialer.gateways().get(..place).unwrap_or_default();
-            match session(dialer, node, at, preferred, &views, &mut reports).await {
+            match session(dialer, node, at, preferred, &seen, &mut reports).await {
                 Ok(()) => break,
                 Err(error) => {
                     let why = (at, causes(error.as_ref()));
@@ -72,7 +119,7 @@ async fn session(
     node: &NodeName,
     at: &GatewayAt,
     preferred: &[GatewayAt],
-    views: &watch::Sender<Option<Arc<View>>>,
+    seen: &watch::Sender<Option<First>>,
     reports: &mut watch::Receiver<Option<Report>>,
 ) -> Result<(), CallError> {
     let mut client = dialer.client(at).await?;
@@ -84,9 +131,10 @@ async fn session(
         tokio::select! {
             reply = watched.next() => {
                 let reply = reply.ok_or("the gateway closed the stream")??;
-                let view = View::try_from(reply)?;
-                tracing::debug!(revision = ?view.revision, "view");
-                views.send_replace(Some(Arc::new(view)));
+                let gateway = reply.gateway.parse().ok();
+                let view = Arc::new(View::try_from(reply)?);
+                tracing::debug!(revision = ?view.revision, ?gateway, "view");
+                seen.send_replace(Some(First { view, gateway }));
             }
             changed = reports.changed() => {
                 changed?;

@@ -28,7 +28,8 @@ use causeway_proto::model::{
 use causeway_proto::wire::pb::local::local_server::{Local, LocalServer};
 use causeway_proto::wire::pb::local::{
     EnrollReply, EnrollRequest, FollowReply, FollowRequest, LeadReply, LeadRequest, PublishReply,
-    PublishRequest, RenewReply, RenewRequest, ReportReply, ReportRequest, WatchReply, WatchRequest,
+    PublishRequest, RenewReply, RenewRequest, ReportReply, ReportRequest, WatchCarriersReply,
+    WatchCarriersRequest, WatchReply, WatchRequest,
 };
 use tokio::io::{DuplexStream, copy_bidirectional, duplex};
 use tokio::net::{TcpListener, UnixListener};
@@ -56,6 +57,7 @@ impl Local for Leader {
     type FollowStream = Replies<FollowReply>;
     type LeadStream = Replies<LeadReply>;
     type WatchStream = Replies<WatchReply>;
+    type WatchCarriersStream = Replies<WatchCarriersReply>;
 
     async fn publish(
         &self,
@@ -100,6 +102,13 @@ impl Local for Leader {
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        panic!("a controller of manifests does not watch")
+    }
+
+    async fn watch_carriers(
+        &self,
+        _: Request<WatchCarriersRequest>,
+    ) -> Result<Response<Self::WatchCarriersStream>, Status> {
         panic!("a controller of manifests does not watch")
     }
 

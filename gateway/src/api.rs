@@ -14,7 +14,7 @@ use tonic::{Request, Status};
 pub use bounds::Bounds;
 pub use listen::{Calling, Connections, tcp, unix};
 pub use local::{LocalService, Signer};
-pub use scope::scope;
+pub use scope::{carriers, scope};
 pub use status::StatusService;
 
 /// Who calls; nobody where a connection told nothing.

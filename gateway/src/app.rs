@@ -416,7 +416,12 @@ fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Tr
         Arc::clone(config),
         Arc::clone(keys),
     ));
-    let local = LocalService::new(core.clone(), config.cluster.clone(), certificates);
+    let local = LocalService::new(
+        core.clone(),
+        config.cluster.clone(),
+        config.name.clone(),
+        certificates,
+    );
     let local = pb::local::local_server::LocalServer::new(local)
         .max_decoding_message_size(VIEW_BYTES)
         .max_encoding_message_size(VIEW_BYTES);

@@ -1,6 +1,7 @@
 //! Pure: from the View and what the process knows beside it to what an operator is told. One function per
 //! question; nothing is kept. In: View, [`Facts`], the time. Out: the status types of the vocabulary.
 
+mod expiry;
 mod whois;
 
 #[cfg(test)]
@@ -85,7 +86,10 @@ pub fn gateway(gateway: &GatewayName, view: &View, facts: &Facts, now: Timestamp
             stale: count(view.imports.values().filter(|i| i.stale).count()),
         },
         conflicts: view.conflicts.clone(),
-        conditions: view.conditions.clone(),
+        conditions: {
+            let own = expiry::conditions(gateway, facts, now);
+            view.conditions.iter().cloned().chain(own).collect()
+        },
         problems: view.problems.clone(),
         drops: drops(facts),
         policy_enforced: false,

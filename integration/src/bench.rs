@@ -8,6 +8,7 @@ mod bed;
 mod load;
 mod paired;
 mod passing;
+mod troubles;
 mod tunnel;
 mod wireguard;
 
@@ -89,6 +90,15 @@ impl Point {
             promise: None,
             gate: None,
             held: None,
+        }
+    }
+
+    /// The same, which may be no more or no less.
+    fn bounded(name: String, unit: &'static str, rounds: Vec<f64>, gate: Gate) -> Self {
+        Self {
+            gate: Some(gate),
+            held: Some(gate.held(rounds.clone())),
+            ..Self::of(name, unit, rounds)
         }
     }
 

@@ -28,8 +28,8 @@ pub use export::{
     InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Node, Workload,
 };
 pub use follow::{
-    Carries, Enrolment, FollowHello, FollowRequest, FollowState, IssuedCertificate, OwnGateway,
-    Publication, WatchScope,
+    Carriers, Carries, Enrolment, FollowHello, FollowRequest, FollowState, IssuedCertificate,
+    OwnGateway, Publication, WatchScope,
 };
 pub use frame::{
     Ack, Beat, Bye, ByeReason, Frame, Held, Hello, Nack, NackReason, SnapshotBegin, SnapshotEnd,

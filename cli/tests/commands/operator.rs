@@ -77,6 +77,7 @@ impl pb::local_server::Local for Signer {
     type FollowStream = Empty<Result<pb::FollowReply, Status>>;
     type LeadStream = Empty<Result<pb::LeadReply, Status>>;
     type WatchStream = Empty<Result<pb::WatchReply, Status>>;
+    type WatchCarriersStream = Empty<Result<pb::WatchCarriersReply, Status>>;
 
     async fn publish(
         &self,
@@ -103,6 +104,13 @@ impl pb::local_server::Local for Signer {
         &self,
         _: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn watch_carriers(
+        &self,
+        _: Request<pb::WatchCarriersRequest>,
+    ) -> Result<Response<Self::WatchCarriersStream>, Status> {
         Err(Status::unimplemented(""))
     }
 

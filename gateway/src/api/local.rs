@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use causeway_certs::name::{Call, Caller, Role, Scope};
-use causeway_proto::model::{ClusterId, Report, View, WatchScope};
+use causeway_proto::model::{ClusterId, GatewayName, Report, View, WatchScope};
 use causeway_proto::wire::pb::local as pb;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::app::{Core, Input};
 use crate::{follow, lead};
 
-use super::{Calling, check, invalid, scope};
+use super::{Calling, carriers, check, invalid, scope};
 
 /// Answers on one stream that wait for the other side to read.
 const WAITING: usize = 4;
@@ -37,16 +37,22 @@ pub trait Signer: Send + Sync + 'static {
 pub struct LocalService {
     core: Core,
     own: ClusterId,
+    gateway: GatewayName,
     signer: Arc<dyn Signer>,
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl LocalService {
-    /// For one cluster.
+    /// For one gateway of a cluster.
     #[must_use]
-    pub fn new(core: Core, own: ClusterId, signer: Arc<dyn Signer>) -> Self {
-        Self { core, own, signer }
+    pub fn new(core: Core, own: ClusterId, gateway: GatewayName, signer: Arc<dyn Signer>) -> Self {
+        Self {
+            core,
+            own,
+            gateway,
+            signer,
+        }
     }
 
     /// What only the leader can serve.
@@ -67,6 +73,7 @@ impl pb::local_server::Local for LocalService {
     type FollowStream = Replies<pb::FollowReply>;
     type LeadStream = Replies<pb::LeadReply>;
     type WatchStream = Replies<pb::WatchReply>;
+    type WatchCarriersStream = Replies<pb::WatchCarriersReply>;
 
     async fn publish(
         &self,
@@ -125,10 +132,30 @@ impl pb::local_server::Local for LocalService {
         };
         check(&request, &self.own, &Call::Watch(call))?;
         let views = WatchStream::new(self.core.views());
-        let replies = views
-            .map(move |view| view_reply(&view, &asked))
-            .filter_map(|reply| async move { reply });
+        let gateway = self.gateway.to_string();
+        let replies = views.filter_map(move |view| {
+            let reply = view_reply(&view, &asked, &gateway);
+            async move { reply }
+        });
         Ok(Response::new(Box::pin(replies.map(Ok))))
+    }
+
+    async fn watch_carriers(
+        &self,
+        request: Request<pb::WatchCarriersRequest>,
+    ) -> Result<Response<Self::WatchCarriersStream>, Status> {
+        let node = request.get_ref().node.parse().map_err(invalid)?;
+        check(&request, &self.own, &Call::Watch(Scope::Node(node)))?;
+        let views = WatchStream::new(self.core.views());
+        let mut last = None;
+        let replies = views.filter_map(move |view| {
+            let now = carriers(&view);
+            let news = last.as_ref() != Some(&now);
+            let reply = news.then(|| Ok(pb::WatchCarriersReply::from(&now)));
+            last = Some(now);
+            async move { reply }
+        });
+        Ok(Response::new(Box::pin(replies)))
     }
 
     async fn report(
@@ -198,11 +225,12 @@ fn watch_scope(request: pb::WatchRequest) -> Result<WatchScope, Status> {
 }
 
 /// Nothing before the first View is whole.
-fn view_reply(view: &View, asked: &WatchScope) -> Option<pb::WatchReply> {
+fn view_reply(view: &View, asked: &WatchScope, gateway: &str) -> Option<pb::WatchReply> {
     if view.revision.number == 0 {
         return None;
     }
     Some(pb::WatchReply {
-        view: Some((&scope(view, asked)).into()),
+        gateway: gateway.to_owned(),
+        ..pb::WatchReply::from(&scope(view, asked))
     })
 }

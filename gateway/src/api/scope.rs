@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use causeway_proto::model::{NodeName, View, WatchScope};
+use causeway_proto::model::{Carriers, NodeName, View, WatchScope};
 
 /// The part of `view` that is in scope.
 #[must_use]
@@ -18,6 +18,14 @@ pub fn scope(view: &View, scope: &WatchScope) -> View {
         }
         WatchScope::Node(node) => of_node(view, node),
     }
+}
+
+/// Which own gateways carry packets to which peers.
+#[must_use]
+pub fn carriers(view: &View) -> Carriers {
+    let peers = view.peers.iter();
+    let each = peers.map(|(id, peer)| (id.clone(), peer.carried_by.clone()));
+    Carriers(each.collect())
 }
 
 /// No labels, no other node's workloads, no identity that is not used there, nothing that only people read.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::load::Load;
 use super::wireguard::Wireguard;
-use super::{Gate, Point};
+use super::{Gate, Point, troubles};
 use crate::demo::mesh::{LIMIT, Mesh};
 use crate::demo::report::Checks;
 use crate::lab::netns::Netns;
@@ -48,7 +48,9 @@ pub(super) fn run(tell: &mut dyn FnMut(Point)) -> Result<()> {
         }
     }
     bed.against_veth(tell)?;
-    bed.by_tcp(tell)
+    bed.by_tcp(tell)?;
+    drop(bed);
+    troubles::run(tell)
 }
 
 /// Figures of one kind, in pairs.

@@ -195,7 +195,7 @@ impl Mesh {
 
     /// Leaders, followers with their one-time files, and the agents of all nodes.
     fn start_gateways(&mut self) -> anyhow::Result<()> {
-        for node in self.topology.nodes {
+        for node in self.topology.nodes.iter().filter(|node| node.gateway) {
             let leader = self.leader(node.cluster)?;
             let file = if leader == node {
                 None
@@ -261,7 +261,7 @@ impl Mesh {
 
     /// Both clusters let packets go plain from now on.
     pub fn go_plain(&mut self) -> anyhow::Result<()> {
-        for node in self.topology.nodes {
+        for node in self.topology.nodes.iter().filter(|node| node.gateway) {
             let file = self.path(node.name).join("gateway.yaml");
             let text = std::fs::read_to_string(&file)?;
             let plain = text.replace("encryption: required", "encryption: off");

@@ -21,6 +21,8 @@ pub struct Node {
     pub uplink: Ipv4Addr,
     /// Third byte of its pods' prefix
     pub subnet: u8,
+    /// Whether it runs a gateway
+    pub gateway: bool,
 }
 
 impl Node {
@@ -68,6 +70,7 @@ pub const E1: Node = Node {
     name: "e1",
     uplink: Ipv4Addr::new(192, 0, 2, 11),
     subnet: 0,
+    gateway: true,
 };
 /// West's first node; its gateway leads.
 pub const W1: Node = Node {
@@ -75,6 +78,7 @@ pub const W1: Node = Node {
     name: "w1",
     uplink: Ipv4Addr::new(192, 0, 2, 21),
     subnet: 0,
+    gateway: true,
 };
 /// West's second node; its gateway follows.
 pub const W2: Node = Node {
@@ -82,6 +86,7 @@ pub const W2: Node = Node {
     name: "w2",
     uplink: Ipv4Addr::new(192, 0, 2, 22),
     subnet: 1,
+    gateway: true,
 };
 /// East's second node, where it has one.
 pub const E2: Node = Node {
@@ -89,6 +94,15 @@ pub const E2: Node = Node {
     name: "e2",
     uplink: Ipv4Addr::new(192, 0, 2, 12),
     subnet: 1,
+    gateway: true,
+};
+/// West's third node, where it has one: without a gateway.
+pub const W3: Node = Node {
+    cluster: "west",
+    name: "w3",
+    uplink: Ipv4Addr::new(192, 0, 2, 23),
+    subnet: 2,
+    gateway: false,
 };
 /// A third cluster's first node.
 pub const N1: Node = Node {
@@ -96,6 +110,7 @@ pub const N1: Node = Node {
     name: "n1",
     uplink: Ipv4Addr::new(192, 0, 2, 31),
     subnet: 0,
+    gateway: true,
 };
 /// Its second node.
 pub const N2: Node = Node {
@@ -103,9 +118,12 @@ pub const N2: Node = Node {
     name: "n2",
     uplink: Ipv4Addr::new(192, 0, 2, 32),
     subnet: 1,
+    gateway: true,
 };
 /// The nodes of two clusters.
 pub const NODES: [Node; 3] = [E1, W1, W2];
+/// The same, and one without a gateway.
+pub const FOUR_NODES: [Node; 4] = [E1, W1, W2, W3];
 /// The nodes of three, each with two gateways.
 pub const SIX_NODES: [Node; 6] = [E1, E2, W1, W2, N1, N2];
 
@@ -122,6 +140,11 @@ pub struct Topology {
 pub const TWO: Topology = Topology {
     nodes: &NODES,
     pods: &PODS,
+};
+/// The same, with a node that has no gateway.
+pub const TWO_AND_A_NODE: Topology = Topology {
+    nodes: &FOUR_NODES,
+    pods: &FOUR_PODS,
 };
 /// Three clusters of two nodes each.
 pub const THREE: Topology = Topology {
@@ -208,6 +231,10 @@ pub const PODS: [Pod; 10] = [
     SECRET,
 ];
 
+/// Joins `cart` on a node without a gateway.
+pub const CART_5: Pod = pod("cart-5", "w3", 2, 6);
+/// The pods of two clusters, one of whose nodes has no gateway.
+pub const FOUR_PODS: [Pod; 5] = [CLIENT, CART_1, CART_2, CART_3, CART_5];
 /// Dials from east's second node.
 pub const CLIENT_E2: Pod = pod("client-e2", "e2", 1, 6);
 /// Dials from north.
@@ -224,7 +251,8 @@ pub const SIX_PODS: [Pod; 8] = [
 /// The node of that name.
 #[must_use]
 pub fn node(name: &str) -> Option<Node> {
-    SIX_NODES.into_iter().find(|node| node.name == name)
+    let mut all = SIX_NODES.into_iter().chain([W3]);
+    all.find(|node| node.name == name)
 }
 
 #[cfg(test)]
@@ -234,7 +262,7 @@ mod tests {
     #[test]
     fn clusters_overlap_and_nodes_do_not() {
         assert_eq!(CLIENT.address, CART_1.address);
-        for pod in PODS.iter().chain(&SIX_PODS).chain([&CART_4]) {
+        for pod in PODS.iter().chain(&SIX_PODS).chain([&CART_4, &CART_5]) {
             let node = node(pod.node).unwrap();
             assert_eq!(pod.address.octets()[2], node.subnet, "{}", pod.name);
             let own: &[Pod] = if PODS.contains(pod) { &PODS } else { &SIX_PODS };

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use causeway_integration::demo::mesh::Mesh;
-use causeway_integration::lab;
+use causeway_integration::demo::manifests;
+use causeway_integration::demo::mesh::{LIMIT, Mesh};
+use causeway_integration::demo::report::Checks;
 use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::rate::Rate;
-use causeway_integration::lab::topology::CLIENT;
+use causeway_integration::lab::topology::{CART_5, CLIENT, Node, TWO_AND_A_NODE, W1};
+use causeway_integration::lab::{self, fetch, firewall, wait};
 
 use crate::{all_answered, alone, paired, unbroken};
 
@@ -128,4 +130,39 @@ fn a_thousand_connections_outlive_every_restart() {
     // Of the lone gateway of east; the others are not missed.
     assert!(silence < Duration::from_secs(1), "{silence:?}");
     unbroken(holding);
+}
+
+/// A node without a gateway has its View from one whose node dies: its own packets, too, go by the others within a second.
+#[test]
+fn a_gateways_node_that_dies_is_passed_by_within_a_second() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let mut mesh = Mesh::of("t-node", TWO_AND_A_NODE).unwrap();
+    let mut checks = Checks::default();
+    mesh.start(&mut checks).unwrap();
+    mesh.pair(&mut checks).unwrap();
+    mesh.settle(&mut checks).unwrap();
+    assert!(checks.is_good());
+    let west = mesh.manifests("west").unwrap();
+    manifests::set_endpoints(&west, &manifests::CART, &[CART_5]).unwrap();
+    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
+    let client = mesh.lab.pod(&CLIENT);
+    wait::until(LIMIT, "all to go to that node", || {
+        let tally = client.enter(|| fetch::tally(cart, 12, LIMIT))?;
+        Ok(tally.failures.is_empty() && tally.backends.keys().eq(["cart-5"]))
+    })
+    .unwrap();
+    let wan = mesh.lab.netns("wan");
+    // The first listed one, from which it has its View, and the leader.
+    let (_, silence) = during(&mut mesh, cart, |mesh| {
+        let dead = |(from, to): &(Node, Node)| *from == W1 || *to == W1;
+        let pairs = mesh.topology.pairs().filter(dead);
+        firewall::block_between(&wan, pairs, "drop").unwrap();
+        std::thread::sleep(Duration::from_secs(6));
+    });
+    assert!(silence < Duration::from_secs(1), "{silence:?}");
+    firewall::unblock(&wan).unwrap();
+    all_answered(&mesh, cart, 20);
 }

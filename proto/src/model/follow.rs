@@ -1,6 +1,6 @@
 //! Pure: what processes of one cluster tell each other beside Views and Reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{
@@ -88,6 +88,10 @@ pub struct OwnGateway {
 /// Peers that a gateway has a session with by which packets go: bytes of the largest inner packet that goes in one piece, by
 /// what QUIC has found out about the path.
 pub type Carries = BTreeMap<ClusterId, u16>;
+
+/// Own gateways that have a session for packets to each peer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Carriers(pub BTreeMap<ClusterId, BTreeSet<GatewayName>>);
 
 /// How much of the View a watcher gets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,14 +3,15 @@
 use super::Encoded;
 use super::field::{
     Fault, InvalidWire, Read, at_most, contradiction, der, digest, list, map, maybe, mtu, name,
-    need, one,
+    need, one, set,
 };
 use super::leader::authorities;
 use super::pb::{local as pb, model};
 use crate::limits;
 use crate::model::{
-    ClusterId, Enrolment, FollowHello, FollowRequest, FollowState, GatewayName, IssuedCertificate,
-    OwnGateway, Problem, Publication, Report, Revision, Timestamp, View, WatchScope,
+    Carriers, ClusterId, Enrolment, FollowHello, FollowRequest, FollowState, GatewayName,
+    IssuedCertificate, OwnGateway, Problem, Publication, Report, Revision, Timestamp, View,
+    WatchScope,
 };
 
 impl From<&Publication> for pb::Publication {
@@ -252,6 +253,7 @@ impl From<&View> for pb::WatchReply {
     fn from(view: &View) -> Self {
         Self {
             view: Some(view.into()),
+            gateway: String::new(),
         }
     }
 }
@@ -260,6 +262,30 @@ impl TryFrom<pb::WatchReply> for View {
     type Error = InvalidWire;
     fn try_from(r: pb::WatchReply) -> Read<Self> {
         need("view", r.view, TryFrom::try_from)
+    }
+}
+
+impl From<&Carriers> for pb::WatchCarriersReply {
+    fn from(Carriers(peers): &Carriers) -> Self {
+        let peers = peers.iter().map(|(cluster, gateways)| pb::Carriers {
+            cluster: cluster.to_string(),
+            gateways: gateways.iter().map(ToString::to_string).collect(),
+        });
+        Self {
+            peers: peers.collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::WatchCarriersReply> for Carriers {
+    type Error = InvalidWire;
+    fn try_from(r: pb::WatchCarriersReply) -> Read<Self> {
+        let most = limits::GATEWAYS_PER_CLUSTER;
+        let read = |c: pb::Carriers| -> Read<_> {
+            let gateways = set("gateways", most, c.gateways, name)?;
+            Ok((one("cluster", c.cluster, name)?, gateways))
+        };
+        map("peers", limits::PEERS, r.peers, read).map(Self)
     }
 }
 

@@ -73,7 +73,6 @@ state_dir: {}
 gateway_socket: {}
 enrolment: {}
 gateways:
-  - 'unix:{}'
 ",
             node.name,
             node.uplink,
@@ -82,10 +81,13 @@ gateways:
             directory.join("agent-state").display(),
             directory.join("device.sock").display(),
             enrolment.display(),
-            self.socket(node.name).display(),
         );
+        if node.gateway {
+            text += &format!("  - 'unix:{}'\n", self.socket(node.name).display());
+        }
         // The leader first: it alone grants the certificate that calls over TCP need.
-        for other in self.topology.of(node.cluster) {
+        let gateways = self.topology.of(node.cluster).filter(|node| node.gateway);
+        for other in gateways {
             text += &format!("  - '{}:7444'\n", other.uplink);
         }
         Ok(std::fs::write(directory.join("agent.yaml"), text)?)

@@ -299,6 +299,7 @@ impl Local for Gateway {
     type FollowStream = Replies<pb::FollowReply>;
     type LeadStream = Replies<pb::LeadReply>;
     type WatchStream = Replies<pb::WatchReply>;
+    type WatchCarriersStream = Replies<pb::WatchCarriersReply>;
 
     async fn lead(
         &self,
@@ -321,6 +322,13 @@ impl Local for Gateway {
         &self,
         _: Request<Streaming<pb::FollowRequest>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn watch_carriers(
+        &self,
+        _: Request<pb::WatchCarriersRequest>,
+    ) -> Result<Response<Self::WatchCarriersStream>, Status> {
         Err(Status::unimplemented(""))
     }
 
