@@ -9,6 +9,7 @@ mod handle;
 mod health;
 mod own;
 mod packets;
+mod peers;
 mod places;
 mod reset;
 mod scrape;
@@ -39,14 +40,13 @@ use crate::api::{self, LocalService, StatusService};
 use crate::config::{Config, Leadership};
 use crate::follow;
 use crate::join::link::Joining;
-use crate::transport::{CONNECT_TIMEOUT, Io, Link, LinkStream, Transport, WINDOW};
+use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
 use crate::tunnel::counts::Counts;
 
 use self::core::{Driver, Shown};
 use self::health::Health;
 use self::packets::Threads;
-use self::places::{Place, Places};
-use self::sessions::{SessionPeer, Sessions};
+use self::sessions::Sessions;
 
 pub use self::clock::{Clock, random_u64, wall_clock};
 use self::handle::Watched;
@@ -160,11 +160,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let clock = Clock::start();
     let health = Health::serve(&config.listen.socket).await?;
     private_dir(&config.state_dir)?;
-    let reset = reset::secret(&config.state_dir)?;
-    let threads = Threads::start().context("threads for packets")?;
-    let transport = Transport::bind(config.listen.session, &reset, threads.handle())
-        .await
-        .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
+    let (threads, transport) = sessions_by(&config).await?;
     let listener = TcpListener::bind(config.listen.local)
         .await
         .with_context(|| format!("listen.local {}: cannot be had", config.listen.local))?;
@@ -193,7 +189,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let sessions = Sessions::new(core.clone(), keys.tls.clone());
     let joining = Joining::new(core.clone(), Arc::clone(&config), Arc::clone(&keys));
     tasks.spawn(driver.run(received));
-    serve_peers(&mut tasks, accepted, &sessions, &joining);
+    peers::serve(&mut tasks, accepted, &sessions, &joining);
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
     let path = config.listen.device();
@@ -229,6 +225,16 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         _dns: dns,
         _sockets: [socket, device],
     })
+}
+
+/// What sessions go by, and its threads.
+async fn sessions_by(config: &Config) -> Result<(Threads, Transport), anyhow::Error> {
+    let reset = reset::secret(&config.state_dir)?;
+    let threads = Threads::start().context("threads for packets")?;
+    let bound = Transport::bind(config.listen.session, &reset, threads.handle()).await;
+    let transport = bound
+        .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
+    Ok((threads, transport))
 }
 
 /// On each address.
@@ -347,67 +353,6 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
         reports: reports_seen,
     };
     (shown, watched, channels)
-}
-
-/// Sessions and joins on the one port.
-fn serve_peers(
-    tasks: &mut JoinSet<()>,
-    mut accepted: mpsc::Receiver<Link>,
-    sessions: &Sessions,
-    joining: &Joining,
-) {
-    let (streams, incoming) = mpsc::channel::<Result<_, std::io::Error>>(LINKS);
-    let (route, joining, places) = (sessions.clone(), joining.clone(), Places::default());
-    tasks.spawn(async move {
-        while let Some(link) = accepted.recv().await {
-            match route.admit(&link) {
-                Ok(Some(peer)) => match places.take(peer.cluster()) {
-                    Some(place) => {
-                        tokio::spawn(take_streams(link, peer, streams.clone(), place));
-                    }
-                    None => link.close("more connections than sessions are allowed"),
-                },
-                Ok(None) => {
-                    tokio::spawn(joining.clone().serve(link));
-                }
-                Err(error) => {
-                    tracing::warn!(from = %link.remote(), %error, "connection refused");
-                    link.close("refused");
-                }
-            }
-        }
-    });
-    let service = sessions::service(sessions.clone());
-    tasks.spawn(async move {
-        let served = Server::builder()
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_concurrent_streams(4)
-            .add_service(service)
-            .serve_with_incoming(ReceiverStream::new(incoming));
-        if let Err(error) = served.await {
-            tracing::error!(%error, "sessions are no longer served");
-        }
-    });
-}
-
-/// Streams of a connection, for the service; the first has to come at once.
-async fn take_streams(
-    link: Link,
-    peer: SessionPeer,
-    streams: mpsc::Sender<Result<Io<LinkStream, SessionPeer>, std::io::Error>>,
-    _place: Place,
-) {
-    let first = tokio::time::timeout(CONNECT_TIMEOUT, link.accept(peer.clone())).await;
-    let Ok(mut next) = first else {
-        return link.close("no session came on it");
-    };
-    while let Some(stream) = next {
-        if streams.send(Ok(stream)).await.is_err() {
-            return;
-        }
-        next = link.accept(peer.clone()).await;
-    }
 }
 
 fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Transport) -> Routes {

@@ -8,6 +8,7 @@ mod bed;
 mod load;
 mod paired;
 mod passing;
+mod point;
 mod troubles;
 mod tunnel;
 mod wireguard;
@@ -17,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::packet::{Frame, Transport, flags};
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, Pod as Plain,
@@ -24,93 +26,8 @@ use aya::{
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use causeway_abi::{Counted, MAC_NONE, Vni, names};
-use serde::Serialize;
 
-use crate::packet::{Frame, Transport, flags};
-
-/// One figure.
-#[derive(Debug, Clone, Serialize)]
-pub struct Point {
-    /// What was measured.
-    pub name: String,
-    pub unit: &'static str,
-    pub min: f64,
-    pub median: f64,
-    pub max: f64,
-    /// What it must be, where something is promised of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub promise: Option<Promise>,
-    /// The ratio that is asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
-    /// Whether it is not missed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<bool>,
-}
-
-/// A bound of ratios.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Gate {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Gate {
-    /// Missed only where the middle nine tenths of the ratios lie beyond it.
-    fn held(self, mut ratios: Vec<f64>) -> bool {
-        ratios.sort_by(f64::total_cmp);
-        let out = ratios.len().div_ceil(20);
-        let (low, high) = (ratios.get(out), ratios.iter().rev().nth(out));
-        match self {
-            Self::AtLeast(bound) => high.is_some_and(|high| *high >= bound),
-            Self::AtMost(bound) => low.is_some_and(|low| *low <= bound),
-        }
-    }
-}
-
-/// What a figure must be, and whether it is.
-#[derive(Debug, Clone, Serialize)]
-pub struct Promise {
-    pub text: String,
-    pub kept: bool,
-}
-
-impl Point {
-    /// The figure that several rounds give.
-    fn of(name: String, unit: &'static str, mut rounds: Vec<f64>) -> Self {
-        rounds.sort_by(f64::total_cmp);
-        let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
-        Self {
-            name,
-            unit,
-            min: at(0),
-            median: at(rounds.len() / 2),
-            max: at(rounds.len().saturating_sub(1)),
-            promise: None,
-            gate: None,
-            held: None,
-        }
-    }
-
-    /// The same, which may be no more or no less.
-    fn bounded(name: String, unit: &'static str, rounds: Vec<f64>, gate: Gate) -> Self {
-        Self {
-            gate: Some(gate),
-            held: Some(gate.held(rounds.clone())),
-            ..Self::of(name, unit, rounds)
-        }
-    }
-
-    /// Ratios of pairs.
-    fn against(name: String, ratios: Vec<f64>, gate: Option<Gate>) -> Self {
-        Self {
-            gate,
-            held: gate.map(|gate| gate.held(ratios.clone())),
-            ..Self::of(name, "times", ratios)
-        }
-    }
-}
+pub use point::{Gate, Point, Promise};
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -286,8 +286,10 @@ async fn first_packets(tls: &Tls, count: usize) -> Vec<Vec<u8>> {
     let mut packet = [0; 2048];
     while packets.len() < count {
         let length = nowhere.recv(&mut packet).await.unwrap();
-        let id = packet[6..6 + usize::from(packet[5])].to_vec();
-        packets.entry(id).or_insert(packet[..length].to_vec());
+        let packet = packet.get(..length).unwrap();
+        let (length, rest) = packet.get(5..).unwrap().split_first().unwrap();
+        let id = rest.get(..usize::from(*length)).unwrap();
+        packets.entry(id.to_vec()).or_insert(packet.to_vec());
     }
     packets.into_values().collect()
 }

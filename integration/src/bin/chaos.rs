@@ -6,7 +6,7 @@
 )]
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use causeway_integration::chaos::{self, Options, TAG};
 use causeway_integration::lab;
@@ -55,7 +55,10 @@ fn main() -> ExitCode {
     }
 }
 
+/// Short enough to be typed again.
 fn drawn() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    let mut bytes = [0; 4];
+    // Without randomness it is the same every time, which is as good as another.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u32::from_le_bytes(bytes).into()
 }
