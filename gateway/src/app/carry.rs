@@ -314,19 +314,24 @@ impl Carrier {
         }
         while let Some(old) = self.held.pop_front_if(|w| w.looks > HELD_LOOKS) {
             self.held_bytes = self.held_bytes.saturating_sub(old.frame.len());
-            self.counts.lost(Lost::NoSession);
+            // A session of which nothing is heard may still reach the other end.
+            if self.way(old.peer, 0).is_some() {
+                self.send_held(&old.frame);
+            } else {
+                self.counts.lost(Lost::NoSession);
+            }
         }
     }
 
-    /// What has waited for a session that is there now.
+    /// What has waited for a session that is heard now.
     fn give_held(&mut self) {
         if self.held.is_empty() {
             return;
         }
         for waiting in std::mem::take(&mut self.held) {
-            if self.way(waiting.peer, 0).is_some() {
+            if self.is_heard(waiting.peer) && self.way(waiting.peer, 0).is_some() {
                 self.held_bytes = self.held_bytes.saturating_sub(waiting.frame.len());
-                self.take(&waiting.frame);
+                self.send_held(&waiting.frame);
             } else {
                 self.held.push_back(waiting);
             }
@@ -341,23 +346,42 @@ impl Carrier {
         choose(hash, taking)
     }
 
-    /// A frame of the programs goes to one of the peer's sessions, the same for all of a flow.
+    /// Whether something was heard of a session with it just now.
+    fn is_heard(&self, peer: u16) -> bool {
+        let mut all = self.open.range((peer, 0)..=(peer, usize::MAX));
+        all.any(|(_, way)| way.rank() != Rank::Silent)
+    }
+
+    /// A frame of the programs. Where no session with the peer is heard it waits: another one comes in a moment.
     fn take(&mut self, frame: &[u8]) {
-        let packet = match Outgoing::read(frame) {
-            Ok(packet) => packet,
+        match Outgoing::read(frame) {
+            Ok(packet) if self.is_heard(packet.peer) => self.send(&packet, frame),
+            Ok(packet) => self.hold(packet.peer, frame),
             // The host itself looks for IPv6 routers on any device.
-            Err(Bad::Foreign) => return,
+            Err(Bad::Foreign) => {}
             Err(error) => {
                 tracing::debug!(%error, "a frame is lost");
-                return self.counts.lost(Lost::BadFrame);
+                self.counts.lost(Lost::BadFrame);
             }
-        };
+        }
+    }
+
+    /// One that has waited goes, whatever is heard.
+    fn send_held(&mut self, frame: &[u8]) {
+        match Outgoing::read(frame) {
+            Ok(packet) => self.send(&packet, frame),
+            Err(_) => self.counts.lost(Lost::BadFrame),
+        }
+    }
+
+    /// A packet and its frame go to one of the peer's sessions, the same for all of a flow.
+    fn send(&mut self, packet: &Outgoing<'_>, frame: &[u8]) {
         let mut split = self.split;
         let Some((way, room)) = self.way(packet.peer, packet.label.hash) else {
             return self.hold(packet.peer, frame);
         };
         let mut datagrams = Vec::new();
-        match cut(&packet, room, &mut split, &mut datagrams) {
+        match cut(packet, room, &mut split, &mut datagrams) {
             Ok(()) => {
                 let count = datagrams.len();
                 if way.give(datagrams) {
