@@ -11,8 +11,8 @@ mod property;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 pub use configuration::{
-    ClusterConfiguration, ClusterConfigurationSpec, ClusterConfigurationStatus, ConfiguredPeer,
-    EncryptionSetting, GatewayState, Pools, ReportedProblem,
+    Accept, ClusterConfiguration, ClusterConfigurationSpec, ClusterConfigurationStatus,
+    ConfiguredPeer, EncryptionSetting, GatewayState, Introductions, Pools, ReportedProblem,
 };
 pub use define::{BadDefinition, Custom};
 pub use export::{ServiceExport, ServiceExportSpec, ServiceExportStatus};

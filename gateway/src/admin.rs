@@ -135,6 +135,7 @@ pub fn revoke(
     };
     let mut next = trust.clone();
     next.bundles.remove(peer);
+    next.introduced.remove(peer);
     next.revocations
         .insert(peer.clone(), Revocation { ca, time: now });
     next.version += 1;

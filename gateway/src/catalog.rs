@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_proto::limits::PEERS;
 use causeway_proto::model::{
     CatalogDelta, ClusterId, Held, NackReason, Problem, ProblemKind, Revision, SignedHeader,
-    TrustBundle,
+    Timestamp, TrustBundle,
 };
 
 use crate::now::Now;
@@ -36,6 +36,11 @@ pub trait Keys {
     fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>>;
     /// Whether `signature` is over `bytes` by the catalog key in `bundle`; `None` means the own cluster's key.
     fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool;
+    /// Whether a bundle may be trusted as its cluster's.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn admits(&self, bundle: &TrustBundle, now: Timestamp) -> Result<(), String>;
 }
 
 /// What became of something that a peer said of itself.

@@ -1,6 +1,6 @@
 //! Pure: the gateway's configuration file. Text in, a checked [`Config`] or an error that names the file out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,8 @@ struct Document {
     state_dir: PathBuf,
     /// What packets to peers that `peers` does not list need.
     encryption: Option<Encrypt>,
+    /// Which clusters become peers because a peer vouches for them; all when absent.
+    introductions: Option<Introductions>,
     /// What differs for single peers.
     peers: Option<BTreeMap<ClusterId, PeerConfig>>,
     /// Address pools, the same on every gateway of the cluster.
@@ -91,6 +93,32 @@ struct Document {
     tunnel_port: Option<u16>,
     /// 32 hexadecimal digits.
     seed: Option<Seed>,
+}
+
+/// `all`, `none`, or a list of clusters.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Introductions {
+    Word(IntroductionsOf),
+    Only(BTreeSet<ClusterId>),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum IntroductionsOf {
+    All,
+    None,
+}
+
+impl Introductions {
+    /// `None`: no bound.
+    fn only(self) -> Option<BTreeSet<ClusterId>> {
+        match self {
+            Self::Word(IntroductionsOf::All) => None,
+            Self::Word(IntroductionsOf::None) => Some(BTreeSet::new()),
+            Self::Only(clusters) => Some(clusters),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -291,6 +319,7 @@ impl Config {
                 plain: document.encryption == Some(Encrypt::Off),
                 peers: peers(document.peers.unwrap_or_default()),
                 pod_prefixes: document.pod_prefixes.unwrap_or_default(),
+                introduced: document.introductions.and_then(Introductions::only),
                 ..pools(document.pools, document.tunnel_port)
             },
             cluster: document.cluster,

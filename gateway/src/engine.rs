@@ -5,6 +5,7 @@
 mod carrying;
 mod command;
 mod follower;
+mod introductions;
 mod leader;
 mod link;
 mod office;
@@ -104,6 +105,7 @@ impl Gateway {
             publication: None,
             allocations: &allocations,
             gateways: &BTreeMap::new(),
+            introduced: &BTreeMap::new(),
             frozen_since: None,
             problems: &[],
             revision: ViewRevision {
@@ -357,6 +359,7 @@ impl Gateway {
             publication: self.publication.as_ref(),
             allocations: self.ledger.in_force(),
             gateways: &gateways,
+            introduced: &self.trust.introduced,
             frozen_since: self.frozen_since(),
             problems: &problems,
             revision: self.view.revision,

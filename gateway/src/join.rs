@@ -179,6 +179,8 @@ fn with_peer(trust: &TrustState, bundle: &TrustBundle) -> TrustState {
     let mut next = trust.clone();
     next.version += 1;
     next.bundles.insert(bundle.cluster.clone(), bundle.clone());
+    next.introduced.remove(&bundle.cluster);
+    next.parted.remove(&bundle.cluster);
     next
 }
 

@@ -13,6 +13,7 @@ pub mod config;
 pub mod engine;
 pub mod enroll;
 pub mod follow;
+pub mod introduce;
 pub mod join;
 pub mod lead;
 pub mod merge;

@@ -53,6 +53,8 @@ pub struct Known<'a> {
     pub allocations: &'a Allocations,
     /// Own gateways.
     pub gateways: &'a BTreeMap<GatewayName, OwnGateway>,
+    /// Peers that another vouches for, and which.
+    pub introduced: &'a BTreeMap<ClusterId, ClusterId>,
     /// Since when there has been no leader.
     pub frozen_since: Option<Timestamp>,
     /// What is wrong elsewhere in this gateway.

@@ -121,6 +121,10 @@ impl Keys for NameKeys {
         let key = bundle.map_or(self.0.as_str().as_bytes(), |b| &b.catalog_key);
         seal(key, bytes) == signature
     }
+
+    fn admits(&self, _: &TrustBundle, _: Timestamp) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 pub fn bundle(cluster: &ClusterId) -> TrustBundle {

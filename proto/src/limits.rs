@@ -1,5 +1,7 @@
 //! Pure: every bound of what is sent or kept, each with its reason.
 
+/// Clusters that one peer may vouch for: as many as are planned for, and a bound to what one that lies can invent.
+pub const INTRODUCTIONS: usize = 256;
 /// Ports of one service: far above what Services have, small enough that a part stays under its bound.
 pub const PORTS_PER_SERVICE: usize = 64;
 /// Endpoints of one service: five times what Kubernetes recommends for a Service.

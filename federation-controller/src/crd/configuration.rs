@@ -78,6 +78,9 @@ pub struct ClusterConfigurationSpec {
     #[serde(default = "tunnel_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub tunnel_port: i32,
+    /// Which clusters become peers because a peer vouches for them, without a token of their own.
+    #[serde(default)]
+    pub introductions: Introductions,
     /// What differs for single peers. At most 1000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["cluster"]))]
@@ -93,6 +96,35 @@ pub enum EncryptionSetting {
     Required,
     /// Plain where the peer says so too; such packets are not authenticated.
     Off,
+}
+
+/// Clusters that peers vouch for. An introduction only adds a cluster that is not known yet, and never one that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Introductions {
+    /// Who is taken.
+    #[serde(default)]
+    pub accept: Accept,
+    /// Ids of the clusters that are taken with `Listed`. At most 1000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        inner(length(max = 127), regex(pattern = CLUSTER_ID)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub clusters: Vec<String>,
+}
+
+/// Which clusters that peers vouch for are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Accept {
+    /// Each that any peer vouches for.
+    #[default]
+    All,
+    /// Those in `clusters` alone.
+    Listed,
+    /// None: each peer needs a token.
+    None,
 }
 
 /// Address pools.

@@ -149,34 +149,37 @@ fn cluster_configuration() {
     check(
         "ClusterConfiguration",
         expect![[r#"
-        "clusterconfigurations.causeway.dev" {"categories":["causeway"],"kind":"ClusterConfiguration","listKind":"ClusterConfigurationList","plural":"clusterconfigurations","shortNames":["ccfg"],"singular":"clusterconfiguration"}
-        "v1alpha1" storage=true status=true Cluster,ClusterSet,Leader,Encryption,Epoch,Age
-        [{"message":"there is one ClusterConfiguration, named default","rule":"self.metadata.name == 'default'"}]
-        spec* object validations=[{"fieldPath":".peers","message":"peers: a cluster is no peer of itself","rule":"!has(self.peers) || !self.peers.exists(p, p.cluster == self.cluster)"}]
-          cluster* string maxLength=127 minLength=1 validations=[{"message":"a cluster keeps its id for good: leave the clusterset, uninstall and install anew to change it","rule":"self == oldSelf"}]
-          clusterSet* string maxLength=253 minLength=1 validations=[{"message":"a cluster stays in its clusterset for good: leave it, uninstall and install anew to change it","rule":"self == oldSelf"}]
-          encryption string default="required" enum=["required","off"]
-          peers array maxItems=1000 list-map-keys=["cluster"] list-type="map"
-            cluster* string maxLength=127 minLength=1
-            encryption string enum=["required","off"]
-            native array maxItems=64 list-type="atomic"
-          podPrefixes array maxItems=64 list-type="set"
-          pools object default={"mappings":["242.0.0.0/7","244.0.0.0/6","248.0.0.0/6"],"vips":["241.0.0.0/16"]}
-            mappings array default=["242.0.0.0/7","244.0.0.0/6","248.0.0.0/6"] maxItems=64 list-type="atomic"
-            vips array default=["241.0.0.0/16"] maxItems=8 minItems=1 list-type="atomic"
-          tunnelPort integer default=7472 format="int32" maximum=65535.0 minimum=1.0
-        status object
-          conditions array list-map-keys=["type"] list-type="map"
-          epoch integer format="int64" minimum=0.0
-          gateways array list-map-keys=["name"] list-type="map"
-            address string
-            name* string
-            ready* boolean
-          leader string
-          problems array maxItems=100 list-type="atomic"
-            message* string
-            subject* string
-    "#]],
+            "clusterconfigurations.causeway.dev" {"categories":["causeway"],"kind":"ClusterConfiguration","listKind":"ClusterConfigurationList","plural":"clusterconfigurations","shortNames":["ccfg"],"singular":"clusterconfiguration"}
+            "v1alpha1" storage=true status=true Cluster,ClusterSet,Leader,Encryption,Epoch,Age
+            [{"message":"there is one ClusterConfiguration, named default","rule":"self.metadata.name == 'default'"}]
+            spec* object validations=[{"fieldPath":".peers","message":"peers: a cluster is no peer of itself","rule":"!has(self.peers) || !self.peers.exists(p, p.cluster == self.cluster)"}]
+              cluster* string maxLength=127 minLength=1 validations=[{"message":"a cluster keeps its id for good: leave the clusterset, uninstall and install anew to change it","rule":"self == oldSelf"}]
+              clusterSet* string maxLength=253 minLength=1 validations=[{"message":"a cluster stays in its clusterset for good: leave it, uninstall and install anew to change it","rule":"self == oldSelf"}]
+              encryption string default="required" enum=["required","off"]
+              introductions object default={"accept":"All"}
+                accept string default="All" enum=["All","Listed","None"]
+                clusters array maxItems=1000 list-type="set"
+              peers array maxItems=1000 list-map-keys=["cluster"] list-type="map"
+                cluster* string maxLength=127 minLength=1
+                encryption string enum=["required","off"]
+                native array maxItems=64 list-type="atomic"
+              podPrefixes array maxItems=64 list-type="set"
+              pools object default={"mappings":["242.0.0.0/7","244.0.0.0/6","248.0.0.0/6"],"vips":["241.0.0.0/16"]}
+                mappings array default=["242.0.0.0/7","244.0.0.0/6","248.0.0.0/6"] maxItems=64 list-type="atomic"
+                vips array default=["241.0.0.0/16"] maxItems=8 minItems=1 list-type="atomic"
+              tunnelPort integer default=7472 format="int32" maximum=65535.0 minimum=1.0
+            status object
+              conditions array list-map-keys=["type"] list-type="map"
+              epoch integer format="int64" minimum=0.0
+              gateways array list-map-keys=["name"] list-type="map"
+                address string
+                name* string
+                ready* boolean
+              leader string
+              problems array maxItems=100 list-type="atomic"
+                message* string
+                subject* string
+        "#]],
     );
 }
 

@@ -1,8 +1,10 @@
 //! Pure: ClusterConfiguration `default` as the gateways are told it.
 
-use causeway_proto::model::{ClusterSettings, InvalidName, PeerSettings, Prefix};
+use std::collections::BTreeSet;
 
-use crate::crd::{ClusterConfigurationSpec, EncryptionSetting};
+use causeway_proto::model::{ClusterId, ClusterSettings, InvalidName, PeerSettings, Prefix};
+
+use crate::crd::{Accept, ClusterConfigurationSpec, EncryptionSetting};
 use crate::enrolment::Home;
 
 /// Settings, and what is wrong with them.
@@ -40,6 +42,11 @@ pub fn settings(spec: &ClusterConfigurationSpec, home: &Home) -> Settings {
         mappings: prefixes("spec.pools.mappings", &spec.pools.mappings, &mut note),
         ..ClusterSettings::default()
     };
+    settings.introduced = match spec.introductions.accept {
+        Accept::All => None,
+        Accept::None => Some(BTreeSet::new()),
+        Accept::Listed => Some(introduced(&spec.introductions.clusters, &mut note)),
+    };
     match u16::try_from(spec.tunnel_port) {
         Ok(port) => settings.tunnel_port = port,
         Err(_) => note(format!("spec.tunnelPort: {} is no port", spec.tunnel_port)),
@@ -61,6 +68,17 @@ pub fn settings(spec: &ClusterConfigurationSpec, home: &Home) -> Settings {
         note(error.to_string());
     }
     Settings { settings, wrong }
+}
+
+fn introduced(names: &[String], note: &mut impl FnMut(String)) -> BTreeSet<ClusterId> {
+    let mut clusters = BTreeSet::new();
+    for name in names {
+        match name.parse() {
+            Ok(cluster) => drop(clusters.insert(cluster)),
+            Err(error) => note(format!("spec.introductions.clusters[{name}]: {error}")),
+        }
+    }
+    clusters
 }
 
 fn prefixes(key: &str, texts: &[String], note: &mut impl FnMut(String)) -> Vec<Prefix> {
@@ -98,6 +116,10 @@ mod tests {
             list(&s.vips),
             list(&s.mappings)
         );
+        if let Some(only) = &s.introduced {
+            let only: Vec<_> = only.iter().map(ToString::to_string).collect();
+            text += &format!(", introduced [{}]", only.join(" "));
+        }
         for (cluster, peer) in &s.peers {
             text += &format!("\n{cluster}: {:?} [{}]", peer.plain, list(&peer.native));
         }
@@ -120,6 +142,18 @@ mod tests {
             expect![[r#"
                 plain true, port 7000, pods [10.1.0.0/16], vips [240.1.0.0/16], mappings [250.0.0.0/8]
                 west.eu: Some(false) [10.2.0.0/16]"#]],
+        );
+        check(
+            "{cluster: east, clusterSet: prod, introductions: {accept: None, clusters: [west]}}",
+            expect![
+                "plain false, port 7472, pods [], vips [241.0.0.0/16], mappings [242.0.0.0/7 244.0.0.0/6 248.0.0.0/6], introduced []"
+            ],
+        );
+        check(
+            "{cluster: east, clusterSet: prod, introductions: {accept: Listed, clusters: [west, north.eu, West]}}",
+            expect![[r#"
+                plain false, port 7472, pods [], vips [241.0.0.0/16], mappings [242.0.0.0/7 244.0.0.0/6 248.0.0.0/6], introduced [north.eu west]
+                wrong: spec.introductions.clusters[West]: cluster id "West" is not valid: one or two RFC 1123 labels joined by a dot, under 128 characters"#]],
         );
         check(
             "{cluster: east, clusterSet: prod, podPrefixes: [10.1.0.0/99, 10.2.0.0/16]}",

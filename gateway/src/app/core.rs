@@ -27,6 +27,7 @@ use super::own::OwnKeys;
 use crate::catalog::Keys;
 use crate::config::Config;
 use crate::engine::{Command, Gateway, Restored, Settings};
+use crate::introduce::part;
 use crate::now::Now;
 use crate::status;
 use crate::store::{Changes, Store};
@@ -374,6 +375,7 @@ impl Driver {
         let not_told = members.difference(&told).cloned().collect();
         self.gateway.leave(None, now);
         let mut next = self.gateway.trust().clone();
+        members.iter().for_each(|id| part(&mut next, id));
         next.bundles.retain(|id, _| *id == self.config.cluster);
         self.gateway.set_trust(next, now);
         self.flush(now);
@@ -480,5 +482,9 @@ impl Keys for NoKeys {
 
     fn verify(&self, _: Option<&TrustBundle>, _: &[u8], _: &[u8]) -> bool {
         false
+    }
+
+    fn admits(&self, _: &TrustBundle, _: Timestamp) -> Result<(), String> {
+        Err("there are no keys yet".to_owned())
     }
 }

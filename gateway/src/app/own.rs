@@ -5,6 +5,7 @@ mod renew;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use causeway_certs::bundle;
 use causeway_certs::ca::{Authority, CaError};
 use causeway_certs::catalog_key::verify_catalog;
 use causeway_certs::dial::{self, Holding, Means};
@@ -235,5 +236,10 @@ impl Keys for Arc<OwnKeys> {
         };
         let set = &self.config.clusterset;
         verify_catalog(bundle, set, &bundle.cluster, bytes, signature).is_ok()
+    }
+
+    fn admits(&self, bundle: &TrustBundle, now: Timestamp) -> Result<(), String> {
+        let checked = bundle::check(bundle, &self.config.clusterset, now);
+        checked.map_err(|error| error.to_string())
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_proto::limits::NODES_PER_CLUSTER;
 use causeway_proto::model::{
     Address, Allocations, ClusterId, ClusterPart, EndpointPort, EndpointState, Export, Exports,
-    GatewayAddress, GatewayName, HeadlessEndpoint, Identity, IdentityNumber, Namespace,
-    NamespacePart, Part, PartKey, Prefix, ServiceName, ServiceOffer, TrustState, Zone,
+    GatewayAddress, GatewayName, HeadlessEndpoint, Identity, IdentityNumber, Introduction,
+    Namespace, NamespacePart, Part, PartKey, Prefix, ServiceName, ServiceOffer, TrustState, Zone,
 };
 
 use crate::allot::identity_of;
@@ -26,6 +26,8 @@ pub struct Local<'a> {
     pub prefixes: &'a [Prefix],
     /// Peers towards which plain packets are allowed.
     pub plain_with: &'a BTreeSet<ClusterId>,
+    /// Peers that it vouches for.
+    pub introductions: &'a BTreeMap<ClusterId, Introduction>,
 }
 
 /// All parts. `before` are those of the last revision: ready counts move only when they have moved far.
@@ -94,7 +96,7 @@ fn cluster(local: Local<'_>) -> ClusterPart {
             .map(|(id, p)| (id.clone(), p.value.number))
             .collect(),
         revocations: local.trust.revocations.clone(),
-        introductions: BTreeMap::new(),
+        introductions: local.introductions.clone(),
     }
 }
 

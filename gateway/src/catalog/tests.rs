@@ -52,6 +52,7 @@ impl Leader {
             gateways: &none,
             prefixes: &[],
             plain_with: &nobody,
+            introductions: &BTreeMap::new(),
         };
         let content = parts(local, &self.own.contents());
         let keys = NameKeys(id(WEST));
@@ -335,6 +336,7 @@ fn a_part_that_does_not_fit_loses_its_last_services_and_says_so() {
         gateways: &none,
         prefixes: &[],
         plain_with: &nobody,
+        introductions: &BTreeMap::new(),
     };
     let content = parts(local, &BTreeMap::new());
     let keys = NameKeys(id(WEST));
@@ -387,6 +389,9 @@ impl Keys for NoKey {
     }
     fn verify(&self, _: Option<&TrustBundle>, _: &[u8], _: &[u8]) -> bool {
         false
+    }
+    fn admits(&self, _: &TrustBundle, _: Timestamp) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -380,6 +380,7 @@ impl Gateway {
         if self.wait_until.is_some() {
             return;
         }
+        self.take_introductions(now);
         let random = self.draw();
         let (prefixes, problem) = self.own_prefixes();
         self.problems.extend(problem);
@@ -421,6 +422,7 @@ impl Gateway {
         }
         let gateways = self.listed_gateways(now);
         let plain_with = facts(&self.settings, &self.members()).plain_with;
+        let introductions = self.introductions();
         let local = Local {
             exports: &publication.exports,
             allocations,
@@ -428,6 +430,7 @@ impl Gateway {
             gateways: &gateways,
             prefixes,
             plain_with: &plain_with,
+            introductions: &introductions,
         };
         let before: BTreeMap<PartKey, Part> = self.catalog.own.contents();
         let content = parts(local, &before);

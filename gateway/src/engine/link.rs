@@ -9,6 +9,7 @@ use causeway_proto::model::{
 
 use super::{Command, Gateway, Keep, SessionId, facts};
 use crate::catalog::Applied;
+use crate::introduce::part;
 use crate::now::Now;
 use crate::session::{End, Output, PACKETS, Session, VERSIONS};
 
@@ -308,7 +309,7 @@ impl Gateway {
     /// It took leave: no trust outlives that, and its way back is a token, as for anybody.
     fn part_from(&mut self, cluster: &ClusterId, now: Now) {
         let mut trust = self.trust.clone();
-        trust.bundles.remove(cluster);
+        part(&mut trust, cluster);
         self.set_trust(trust, now);
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn views(
         let silent = peer.silent_gateways(now);
         conditions.push(connected(id, peer, liveness, silent.keys()));
         conditions.push(packets(id, encryption));
+        conditions.extend(known.introduced.get(id).map(|by| introduced(id, by)));
         let Some(allotted) = allotted else {
             continue;
         };
@@ -121,6 +122,11 @@ fn avoided<'a>(silent: impl Iterator<Item = &'a GatewayName>) -> String {
             format!("its gateways {several} are silent: packets go to its others")
         }
     }
+}
+
+fn introduced(id: &ClusterId, by: &ClusterId) -> Condition {
+    let message = format!("no token has paired it: {by} vouches for it");
+    condition(id, "Introduced", true, "Vouched", message)
 }
 
 fn packets(id: &ClusterId, encryption: Encryption) -> Condition {

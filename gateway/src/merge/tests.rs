@@ -54,6 +54,7 @@ impl Cluster {
             gateways: &none,
             prefixes: &["10.244.0.0/16".parse().unwrap()],
             plain_with: if self.plain { &everybody } else { &nobody },
+            introductions: &BTreeMap::new(),
         };
         let mut own = Own::new(id(self.name));
         let content = parts(local, &BTreeMap::new());
@@ -164,6 +165,7 @@ impl World {
             publication: Some(&self.publication),
             allocations: &self.allocations,
             gateways: &BTreeMap::new(),
+            introduced: &BTreeMap::new(),
             frozen_since: None,
             problems: &[],
             revision: ViewRevision::default(),

@@ -77,6 +77,7 @@ impl Side {
             gateways: &none,
             prefixes: &[],
             plain_with: &nobody,
+            introductions: &BTreeMap::new(),
         };
         let content = parts(local, &self.catalog.own.contents());
         let keys = NameKeys(id(self.name));

@@ -120,6 +120,24 @@ pub const N2: Node = Node {
     subnet: 1,
     gateway: true,
 };
+/// The only node of a fourth cluster.
+pub const S1: Node = Node {
+    cluster: "south",
+    name: "s1",
+    uplink: Ipv4Addr::new(192, 0, 2, 41),
+    subnet: 0,
+    gateway: true,
+};
+/// The only node of a fifth cluster.
+pub const O1: Node = Node {
+    cluster: "ocean",
+    name: "o1",
+    uplink: Ipv4Addr::new(192, 0, 2, 51),
+    subnet: 0,
+    gateway: true,
+};
+/// The nodes of five clusters, one each.
+pub const FIVE_NODES: [Node; 5] = [E1, W1, N1, S1, O1];
 /// The nodes of two clusters.
 pub const NODES: [Node; 3] = [E1, W1, W2];
 /// The same, and one without a gateway.
@@ -145,6 +163,11 @@ pub const TWO: Topology = Topology {
 pub const TWO_AND_A_NODE: Topology = Topology {
     nodes: &FOUR_NODES,
     pods: &FOUR_PODS,
+};
+/// Five clusters of a node each, without pods.
+pub const FIVE: Topology = Topology {
+    nodes: &FIVE_NODES,
+    pods: &[],
 };
 /// Three clusters of two nodes each.
 pub const THREE: Topology = Topology {
@@ -251,7 +274,7 @@ pub const SIX_PODS: [Pod; 8] = [
 /// The node of that name.
 #[must_use]
 pub fn node(name: &str) -> Option<Node> {
-    let mut all = SIX_NODES.into_iter().chain([W3]);
+    let mut all = SIX_NODES.into_iter().chain([W3, S1, O1]);
     all.find(|node| node.name == name)
 }
 

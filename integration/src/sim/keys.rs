@@ -1,7 +1,7 @@
 //! Pure: what stands for certificates and signatures.
 
 use causeway_gateway::catalog::{Keys, sha256};
-use causeway_proto::model::{ClusterId, TrustBundle};
+use causeway_proto::model::{ClusterId, Timestamp, TrustBundle};
 
 /// Signatures that only the holder of a cluster's secret can make, as far as this simulation goes.
 #[derive(Debug, Clone)]
@@ -29,6 +29,13 @@ impl Keys for SimKeys {
     fn verify(&self, bundle: Option<&TrustBundle>, bytes: &[u8], signature: &[u8]) -> bool {
         let key = bundle.map_or(&self.secret, |b| &b.catalog_key);
         sha256(&[key, bytes]).0.as_slice() == signature
+    }
+
+    fn admits(&self, bundle: &TrustBundle, _: Timestamp) -> Result<(), String> {
+        if bundle.catalog_key == secret(&bundle.cluster) {
+            return Ok(());
+        }
+        Err("not the cluster's own".to_owned())
     }
 }
 

@@ -103,6 +103,8 @@ impl Truth {
             vips: self.vips.clone(),
             mappings: parsed("242.0.0.0/7").into_iter().collect(),
             pod_prefixes: parsed("10.244.0.0/16").into_iter().collect(),
+            // Who trusts whom is drawn here.
+            introduced: Some(BTreeSet::new()),
             ..ClusterSettings::default()
         }
     }

@@ -96,6 +96,10 @@ fn the_cluster_is_configured_as_the_values_say() {
                 ],
             },
             tunnel_port: 7472,
+            introductions: Introductions {
+                accept: All,
+                clusters: [],
+            },
             peers: [],
         }
     "#]]
@@ -119,6 +123,10 @@ fn the_cluster_is_configured_as_the_values_say() {
                 ],
             },
             tunnel_port: 7472,
+            introductions: Introductions {
+                accept: All,
+                clusters: [],
+            },
             peers: [
                 ConfiguredPeer {
                     cluster: "west",

@@ -7,6 +7,7 @@
 )]
 
 mod gateways;
+mod introductions;
 mod life;
 mod path;
 mod state;

@@ -146,6 +146,8 @@ pub struct Revocation {
 pub struct Introduction {
     /// Its CA certificate, DER.
     pub ca: Vec<u8>,
+    /// Certificate of its catalog key, DER.
+    pub catalog_key: Vec<u8>,
     /// Where its gateways are, `HOST:PORT`.
     pub gateways: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! Pure: who leads a cluster by its controller's word, with which settings, and what the leader must not lose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::{Allocations, ClusterId, GatewayName, NodeName, Prefix, TrustState};
@@ -53,6 +53,8 @@ pub struct ClusterSettings {
     pub mappings: Vec<Prefix>,
     /// UDP port of tunnel packets.
     pub tunnel_port: u16,
+    /// The clusters that may become peers because a peer vouches for them; `None`: any.
+    pub introduced: Option<BTreeSet<ClusterId>>,
 }
 
 /// One peer's settings.
@@ -84,6 +86,7 @@ impl Default for ClusterSettings {
             vips: prefixes(&["241.0.0.0/16"]),
             mappings: prefixes(&["242.0.0.0/7", "244.0.0.0/6", "248.0.0.0/6"]),
             tunnel_port: TUNNEL_PORT,
+            introduced: None,
         }
     }
 }

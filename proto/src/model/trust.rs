@@ -35,6 +35,12 @@ pub struct TrustState {
     pub tokens: BTreeMap<Digest, IssuedToken>,
     /// Enrolments issued and not used: (digest of the secret) to the name and expiry.
     pub enrolments: BTreeMap<Digest, IssuedEnrolment>,
+    /// Peers of `bundles` that no token paired, and the one that vouches for each.
+    #[serde(default)]
+    pub introduced: BTreeMap<ClusterId, ClusterId>,
+    /// Clusters of which leave was taken, from either side: a token alone brings them back.
+    #[serde(default)]
+    pub parted: BTreeSet<ClusterId>,
     /// Serial numbers of our own leaves that were withdrawn.
     pub withdrawn: BTreeSet<Vec<u8>>,
 }

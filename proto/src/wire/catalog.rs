@@ -278,6 +278,7 @@ impl From<(&ClusterId, &Introduction)> for pb::Introduction {
         Self {
             cluster: cluster.to_string(),
             ca: i.ca.clone(),
+            catalog_key: i.catalog_key.clone(),
             gateways: i.gateways.clone(),
         }
     }
@@ -288,6 +289,7 @@ impl TryFrom<pb::Introduction> for (ClusterId, Introduction) {
     fn try_from(i: pb::Introduction) -> Read<Self> {
         let introduction = Introduction {
             ca: one("ca", i.ca, der)?,
+            catalog_key: one("catalog_key", i.catalog_key, der)?,
             gateways: dial_addresses("gateways", i.gateways)?,
         };
         Ok((one("cluster", i.cluster, name)?, introduction))

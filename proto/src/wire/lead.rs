@@ -1,6 +1,6 @@
 //! Pure: who leads by the controller's word, and what a leader must not lose.
 
-use super::field::{InvalidWire, Read, der, list, map, maybe, name, need, one, port, text};
+use super::field::{InvalidWire, Read, der, list, map, maybe, name, need, one, port, set, text};
 use super::pb::{local as pb, model};
 use super::{Encoded, Fault};
 use crate::limits;
@@ -84,6 +84,9 @@ impl From<&ClusterSettings> for pb::ClusterSettings {
             vips: s.vips.iter().map(Into::into).collect(),
             mappings: s.mappings.iter().map(Into::into).collect(),
             tunnel_port: s.tunnel_port.into(),
+            introduced: s.introduced.as_ref().map(|only| pb::IntroducedClusters {
+                clusters: only.iter().map(ToString::to_string).collect(),
+            }),
         }
     }
 }
@@ -100,6 +103,9 @@ impl TryFrom<pb::ClusterSettings> for ClusterSettings {
             vips: prefixes("vips", s.vips)?,
             mappings: prefixes("mappings", s.mappings)?,
             tunnel_port: one("tunnel_port", s.tunnel_port, port)?,
+            introduced: maybe("introduced", s.introduced, |only| {
+                set("clusters", limits::PEERS, only.clusters, name)
+            })?,
         })
     }
 }

@@ -290,7 +290,25 @@ impl From<&TrustState> for pb::TrustState {
             tokens: t.tokens.iter().map(Into::into).collect(),
             enrolments: t.enrolments.iter().map(Into::into).collect(),
             withdrawn: t.withdrawn.iter().cloned().collect(),
+            introduced: t.introduced.iter().map(Into::into).collect(),
+            parted: t.parted.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+impl From<(&ClusterId, &ClusterId)> for pb::Introduced {
+    fn from((cluster, by): (&ClusterId, &ClusterId)) -> Self {
+        Self {
+            cluster: cluster.to_string(),
+            by: by.to_string(),
+        }
+    }
+}
+
+impl TryFrom<pb::Introduced> for (ClusterId, ClusterId) {
+    type Error = InvalidWire;
+    fn try_from(i: pb::Introduced) -> Read<Self> {
+        Ok((one("cluster", i.cluster, name)?, one("by", i.by, name)?))
     }
 }
 
@@ -315,6 +333,8 @@ impl TryFrom<pb::TrustState> for TrustState {
                 t.enrolments,
                 TryFrom::try_from,
             )?,
+            introduced: map("introduced", peers, t.introduced, TryFrom::try_from)?,
+            parted: set("parted", peers, t.parted, name)?,
             withdrawn: set("withdrawn", limits::NODES_PER_CLUSTER, t.withdrawn, serial)?,
         })
     }

@@ -58,8 +58,16 @@ pub(in crate::wire::tests) fn revocation() -> impl Strategy<Value = Revocation> 
 pub(in crate::wire::tests) fn cluster_part() -> impl Strategy<Value = ClusterPart> {
     let gateway = ("[a-z]{1,5}:7443", address())
         .prop_map(|(session, tunnel)| GatewayAddress { session, tunnel });
-    let introduction = (vec(any::<u8>(), 0..9), vec("[a-z]{1,5}:7443", 0..3))
-        .prop_map(|(ca, gateways)| Introduction { ca, gateways });
+    let introduction = (
+        vec(any::<u8>(), 0..9),
+        vec(any::<u8>(), 0..9),
+        vec("[a-z]{1,5}:7443", 0..3),
+    )
+        .prop_map(|(ca, catalog_key, gateways)| Introduction {
+            ca,
+            catalog_key,
+            gateways,
+        });
     (
         btree_map(gateway_name(), gateway, 0..3),
         btree_map(node_name(), vec(address(), 0..3), 0..3),

@@ -1,6 +1,6 @@
 //! Appointments, and certificates for service account tokens.
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of as maybe;
 use proptest::prelude::*;
 
@@ -41,15 +41,19 @@ fn settings() -> impl Strategy<Value = ClusterSettings> {
         vec(prefix(), 0..3),
         vec(prefix(), 0..3),
         port(),
+        maybe(btree_set(cluster(), 0..3)),
     )
         .prop_map(
-            |(plain, peers, pod_prefixes, vips, mappings, tunnel_port)| ClusterSettings {
-                plain,
-                peers,
-                pod_prefixes,
-                vips,
-                mappings,
-                tunnel_port,
+            |(plain, peers, pod_prefixes, vips, mappings, tunnel_port, introduced)| {
+                ClusterSettings {
+                    plain,
+                    peers,
+                    pod_prefixes,
+                    vips,
+                    mappings,
+                    tunnel_port,
+                    introduced,
+                }
             },
         )
 }

@@ -84,19 +84,35 @@ pub(in crate::wire::tests) fn trust() -> impl Strategy<Value = TrustState> {
         btree_map(digest(), token, 0..3),
         btree_map(digest(), enrolment, 0..3),
         btree_set(der(), 0..3),
+        btree_map(cluster(), cluster(), 0..3),
+        btree_set(cluster(), 0..3),
     )
         .prop_map(
-            |(version, bundles, revocations, burnt, tokens, enrolments, withdrawn)| TrustState {
+            |(
                 version,
-                bundles: bundles
-                    .into_iter()
-                    .map(|b| (b.cluster.clone(), b))
-                    .collect(),
+                bundles,
                 revocations,
                 burnt,
                 tokens,
                 enrolments,
                 withdrawn,
+                introduced,
+                parted,
+            )| {
+                TrustState {
+                    version,
+                    bundles: bundles
+                        .into_iter()
+                        .map(|b| (b.cluster.clone(), b))
+                        .collect(),
+                    revocations,
+                    burnt,
+                    tokens,
+                    enrolments,
+                    withdrawn,
+                    introduced,
+                    parted,
+                }
             },
         )
 }

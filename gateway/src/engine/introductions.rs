@@ -1,0 +1,52 @@
+//! Pure: members that peers vouch for, and those that this cluster vouches for.
+
+use std::collections::BTreeMap;
+
+use causeway_proto::limits::INTRODUCTIONS;
+use causeway_proto::model::{ClusterId, Introduction, TrustBundle};
+
+use super::Gateway;
+use crate::introduce::{Said, introduced, paired};
+use crate::now::Now;
+
+impl Gateway {
+    /// They come and go with what peers say.
+    pub(super) fn take_introductions(&mut self, now: Now) {
+        let peers = self.catalog.peers().iter();
+        let check = |bundle: &TrustBundle| self.keys.admits(bundle, now.wall);
+        let said = Said {
+            own: &self.settings.cluster,
+            only: self.settings.shared.introduced.as_ref(),
+            parts: peers
+                .filter_map(|(id, peer)| Some((id, peer.cluster_part()?)))
+                .collect(),
+            check: &check,
+        };
+        let (next, problems) = introduced(&self.trust, &said);
+        self.problems.extend(problems);
+        self.set_trust(next, now);
+    }
+
+    /// Those that a token has paired, each where its catalog says that its gateways are now.
+    pub(super) fn introductions(&self) -> BTreeMap<ClusterId, Introduction> {
+        let vouched = paired(&self.trust, &self.settings.cluster).filter_map(|(id, bundle)| {
+            let part = self
+                .catalog
+                .peers()
+                .get(id)
+                .and_then(|peer| peer.cluster_part());
+            let named = part.iter().flat_map(|part| part.gateways.values());
+            let mut gateways: Vec<String> = named.map(|at| at.session.clone()).collect();
+            if gateways.is_empty() {
+                gateways.clone_from(&bundle.gateways);
+            }
+            let introduction = Introduction {
+                ca: bundle.authorities.first()?.clone(),
+                catalog_key: bundle.catalog_key.clone(),
+                gateways,
+            };
+            Some((id.clone(), introduction))
+        });
+        vouched.take(INTRODUCTIONS).collect()
+    }
+}
