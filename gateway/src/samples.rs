@@ -135,3 +135,18 @@ pub fn bundle(cluster: &ClusterId) -> TrustBundle {
         gateways: Vec::new(),
     }
 }
+
+/// A follower's: it neither signs nor takes anything.
+pub struct NoKey;
+
+impl Keys for NoKey {
+    fn sign(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+    fn verify(&self, _: Option<&TrustBundle>, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+    fn admits(&self, _: &TrustBundle, _: Timestamp) -> Result<(), String> {
+        Ok(())
+    }
+}

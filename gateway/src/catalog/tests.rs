@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::samples::{NameKeys, at, bundle, export, exports, id};
+use crate::samples::{NameKeys, NoKey, at, bundle, export, exports, id};
 
 const WEST: &str = "west";
 
@@ -379,20 +379,6 @@ fn followers_take_over_and_serve_the_same() {
     let before = follower.held();
     let (cut, problems) = follower.cut(BTreeMap::new(), &BTreeMap::new(), 2, at(0), &NoKey);
     assert!(!cut && problems.len() == 1 && follower.held() == before);
-}
-
-struct NoKey;
-
-impl Keys for NoKey {
-    fn sign(&self, _: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-    fn verify(&self, _: Option<&TrustBundle>, _: &[u8], _: &[u8]) -> bool {
-        false
-    }
-    fn admits(&self, _: &TrustBundle, _: Timestamp) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 #[test]

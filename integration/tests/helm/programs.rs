@@ -66,18 +66,17 @@ fn metrics_are_shown_where_they_are_read() {
     }
 }
 
+/// As the hook is given it by these values.
+fn configuration(helm: &Path, values: &str) -> ClusterConfiguration {
+    let objects = objects(helm, values);
+    let text = file(&objects, "causeway-hook-install", "configuration.yaml");
+    serde_saphyr::from_str(&text).unwrap()
+}
+
 #[test]
-fn the_cluster_is_configured_as_the_values_say() {
+fn the_cluster_is_configured_as_usual() {
     let Some(helm) = helm() else { return };
-    let read = |values| -> ClusterConfiguration {
-        let text = file(
-            &objects(&helm, values),
-            "causeway-hook-install",
-            "configuration.yaml",
-        );
-        serde_saphyr::from_str(&text).unwrap()
-    };
-    let usual = read("default");
+    let usual = configuration(&helm, "default");
     assert_eq!(usual.metadata.name.as_deref(), Some("default"));
     expect_test::expect![[r#"
         ClusterConfigurationSpec {
@@ -104,6 +103,11 @@ fn the_cluster_is_configured_as_the_values_say() {
         }
     "#]]
     .assert_debug_eq(&usual.spec);
+}
+
+#[test]
+fn the_cluster_is_configured_as_the_values_say() {
+    let Some(helm) = helm() else { return };
     expect_test::expect![[r#"
         ClusterConfigurationSpec {
             cluster: "east.example",
@@ -140,7 +144,7 @@ fn the_cluster_is_configured_as_the_values_say() {
             ],
         }
     "#]]
-    .assert_debug_eq(&read("node-port").spec);
+    .assert_debug_eq(&configuration(&helm, "node-port").spec);
 }
 
 #[test]
