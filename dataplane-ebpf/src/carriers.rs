@@ -1,6 +1,7 @@
 //! Pure: which own gateways carry packets, by the word of two of them. When the node of one dies its word stays what it was,
 //! and the other's is soon that it carries nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use causeway_proto::model::{Carriers, View};
@@ -13,8 +14,7 @@ pub fn agreed(view: &Arc<View>, second: &Carriers) -> Arc<View> {
         let Some(named) = second.0.get(id) else {
             continue;
         };
-        let both: std::collections::BTreeSet<_> =
-            peer.carried_by.intersection(named).cloned().collect();
+        let both: BTreeSet<_> = peer.carried_by.intersection(named).cloned().collect();
         if both.is_empty() || both == peer.carried_by {
             continue;
         }
@@ -27,8 +27,6 @@ pub fn agreed(view: &Arc<View>, second: &Carriers) -> Arc<View> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use causeway_proto::model::{Encryption, GatewayName, Liveness, PeerNumber, PeerView};
 
     use super::*;

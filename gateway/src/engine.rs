@@ -81,6 +81,7 @@ pub struct Gateway {
     told: Option<Problem>,
     /// What peers refuse of ours, until they take something.
     refused: BTreeMap<ClusterId, Problem>,
+    vouched: introductions::Vouched,
     dirty: bool,
     view: Arc<View>,
     commands: VecDeque<Command>,
@@ -136,6 +137,7 @@ impl Gateway {
             problems: restored.problem.into_iter().collect(),
             told: None,
             refused: BTreeMap::new(),
+            vouched: introductions::Vouched::default(),
             dirty: true,
             view,
             commands: VecDeque::new(),

@@ -195,6 +195,7 @@ pub struct Carry {
 pub async fn run(mut carry: Carry) {
     let mut carrier = Carrier {
         open: BTreeMap::new(),
+        replaced: Vec::new(),
         peers: BTreeSet::new(),
         held: VecDeque::new(),
         held_bytes: 0,
@@ -265,6 +266,8 @@ struct Waiting {
 
 struct Carrier {
     open: BTreeMap<(u16, usize), Way>,
+    /// Those of sessions that another one has taken the place of, and looks since.
+    replaced: Vec<(Way, u32)>,
     /// Whose packets go by sessions.
     peers: BTreeSet<u16>,
     held: VecDeque<Waiting>,
@@ -281,7 +284,15 @@ impl Carrier {
         let wanted: BTreeMap<(u16, usize), &WayTo> = each
             .flat_map(|(peer, ways)| ways.iter().map(|to| ((*peer, to.link.number()), to)))
             .collect();
-        self.open.retain(|key, _| wanted.contains_key(key));
+        let gone: Vec<_> = self
+            .open
+            .extract_if(.., |key, _| !wanted.contains_key(key))
+            .collect();
+        // What is on its way when one session takes the place of another still goes and comes.
+        let replaced = gone
+            .into_iter()
+            .filter(|(key, _)| self.peers.contains(&key.0));
+        self.replaced.extend(replaced.map(|(_, way)| (way, 0)));
         for (key, to) in wanted {
             let new = || Way::open(key.0, to, device, &self.counts);
             self.open.entry(key).or_insert_with(new).leaving = to.leaving;
@@ -309,6 +320,10 @@ impl Carrier {
 
     fn look(&mut self) {
         self.open.values_mut().for_each(Way::look);
+        for (_, looks) in &mut self.replaced {
+            *looks += 1;
+        }
+        self.replaced.retain(|(_, looks)| *looks <= HELD_LOOKS);
         for waiting in &mut self.held {
             waiting.looks = waiting.looks.saturating_add(1);
         }

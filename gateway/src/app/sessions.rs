@@ -29,6 +29,8 @@ const MESSAGE_BYTES: usize = FRAME_BYTES + 1024;
 const WAITING: usize = 16;
 /// How often it is looked whether a leaf has ended, at least.
 const LOOK: Duration = Duration::from_secs(30);
+/// How long the connection of a session that is over still carries packets to the end of their way.
+const LINGER: Duration = Duration::from_millis(500);
 /// How long the other side may take to end its half after we ended ours.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -285,6 +287,8 @@ async fn pump(
     core.tell(Input::Closed(id, reason)).await;
     // The core drops its end on that; what it still had queued may leave.
     let _ = tokio::time::timeout(GRACE, ended_or_over(&mut ended, &peer.link)).await;
+    // And packets that are on their way while another session takes its place.
+    let _ = tokio::time::timeout(LINGER, peer.link.closed()).await;
     peer.link.close("session over");
 }
 

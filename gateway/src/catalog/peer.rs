@@ -100,6 +100,12 @@ impl PeerCatalog {
         cluster_part(&self.parts)
     }
 
+    /// Tells apart what it says there.
+    #[must_use]
+    pub fn cluster_digest(&self) -> Option<Digest> {
+        Some(self.parts.get(&PartKey::Cluster)?.digest)
+    }
+
     pub(super) fn list_gateways(&mut self, now: Now) {
         let listed = cluster_part(&self.parts).into_iter();
         self.gateways

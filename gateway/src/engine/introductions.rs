@@ -1,30 +1,46 @@
 //! Pure: members that peers vouch for, and those that this cluster vouches for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::limits::INTRODUCTIONS;
-use causeway_proto::model::{ClusterId, Introduction, TrustBundle};
+use causeway_proto::model::{ClusterId, Digest, Introduction, Problem, TrustBundle};
 
 use super::Gateway;
+use crate::catalog::PeerCatalog;
 use crate::introduce::{Said, introduced, paired};
 use crate::now::Now;
+
+/// What was last decided of introductions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Vouched {
+    /// From which trust and settings, and what each peer said: it is decided anew only when these are others.
+    from: Option<(u64, Option<BTreeSet<ClusterId>>, Vec<Option<Digest>>)>,
+    problems: Vec<Problem>,
+}
 
 impl Gateway {
     /// They come and go with what peers say.
     pub(super) fn take_introductions(&mut self, now: Now) {
-        let peers = self.catalog.peers().iter();
-        let check = |bundle: &TrustBundle| self.keys.admits(bundle, now.wall);
-        let said = Said {
-            own: &self.settings.cluster,
-            only: self.settings.shared.introduced.as_ref(),
-            parts: peers
-                .filter_map(|(id, peer)| Some((id, peer.cluster_part()?)))
-                .collect(),
-            check: &check,
-        };
-        let (next, problems) = introduced(&self.trust, &said);
-        self.problems.extend(problems);
-        self.set_trust(next, now);
+        let peers = self.catalog.peers();
+        let said = peers.values().map(PeerCatalog::cluster_digest);
+        let only = self.settings.shared.introduced.clone();
+        let from = Some((self.trust.version, only, said.collect()));
+        if self.vouched.from != from {
+            let check = |bundle: &TrustBundle| self.keys.admits(bundle, now.wall);
+            let parts = peers.iter();
+            let said = Said {
+                own: &self.settings.cluster,
+                only: self.settings.shared.introduced.as_ref(),
+                parts: parts
+                    .filter_map(|(id, peer)| Some((id, peer.cluster_part()?)))
+                    .collect(),
+                check: &check,
+            };
+            let (next, problems) = introduced(&self.trust, &said);
+            self.vouched = Vouched { from, problems };
+            self.set_trust(next, now);
+        }
+        self.problems.extend(self.vouched.problems.iter().cloned());
     }
 
     /// Those that a token has paired, each where its catalog says that its gateways are now.
