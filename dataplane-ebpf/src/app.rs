@@ -173,6 +173,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
         }
     }
+    agent.leave().await;
     tracing::info!("leaving; what is programmed stays");
     Ok(())
 }
@@ -239,6 +240,12 @@ impl Agent {
             return;
         }
         self.view = Some(view);
+    }
+
+    /// From now on nobody here hears what this node's gateway does, and it may end, too: packets go by others, where any carries.
+    async fn leave(&mut self) {
+        (_, self.gateway) = watch::channel(Gateway::Away);
+        self.step().await;
     }
 
     /// Brings the kernel to where the newest View and the ports want it.
