@@ -361,10 +361,10 @@ impl Carrier {
         choose(hash, taking)
     }
 
-    /// Whether something was heard of a session with it just now.
+    /// Whether something was heard of a session with it lately, so that none is dialled in its place.
     fn is_heard(&self, peer: u16) -> bool {
         let mut all = self.open.range((peer, 0)..=(peer, usize::MAX));
-        all.any(|(_, way)| way.rank() != Rank::Silent)
+        all.any(|(_, way)| way.quiet < REDIAL)
     }
 
     /// A frame of the programs. Where no session with the peer is heard it waits: another one comes in a moment.
