@@ -13,9 +13,20 @@ use crate::now::Now;
 /// What was last decided of introductions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Vouched {
-    /// From which trust and settings, and what each peer said: it is decided anew only when these are others.
-    from: Option<(u64, Option<BTreeSet<ClusterId>>, Vec<Option<Digest>>)>,
+    /// It is decided anew only when this is another.
+    from: Option<From>,
     problems: Vec<Problem>,
+}
+
+/// What decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct From {
+    /// Version of the trust state.
+    trust: u64,
+    /// The setting.
+    only: Option<BTreeSet<ClusterId>>,
+    /// What each peer says.
+    said: Vec<Option<Digest>>,
 }
 
 impl Gateway {
@@ -23,8 +34,11 @@ impl Gateway {
     pub(super) fn take_introductions(&mut self, now: Now) {
         let peers = self.catalog.peers();
         let said = peers.values().map(PeerCatalog::cluster_digest);
-        let only = self.settings.shared.introduced.clone();
-        let from = Some((self.trust.version, only, said.collect()));
+        let from = Some(From {
+            trust: self.trust.version,
+            only: self.settings.shared.introduced.clone(),
+            said: said.collect(),
+        });
         if self.vouched.from != from {
             let check = |bundle: &TrustBundle| self.keys.admits(bundle, now.wall);
             let parts = peers.iter();
