@@ -287,8 +287,10 @@ async fn pump(
     core.tell(Input::Closed(id, reason)).await;
     // The core drops its end on that; what it still had queued may leave.
     let _ = tokio::time::timeout(GRACE, ended_or_over(&mut ended, &peer.link)).await;
-    // And packets that are on their way while another session takes its place.
-    let _ = tokio::time::timeout(LINGER, peer.link.closed()).await;
+    if !expired {
+        // And packets that are on their way while another session takes its place; none after the leaf's end.
+        let _ = tokio::time::timeout(LINGER, peer.link.closed()).await;
+    }
     peer.link.close("session over");
 }
 

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use causeway_integration::demo::manifests;
 use causeway_integration::demo::mesh::{LIMIT, Mesh};
-use causeway_integration::demo::report::Checks;
 use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::rate::Rate;
 use causeway_integration::lab::topology::{CART_5, CLIENT, Node, TWO_AND_A_NODE, W1};
 use causeway_integration::lab::{self, fetch, firewall, wait};
 
-use crate::{all_answered, alone, paired, unbroken};
+use crate::{all_answered, alone, pair, paired, unbroken};
 
 /// Datagrams of eight flows, a hundred a second each, while `trouble` happens: lost ones, and the longest silence.
 fn during(mesh: &mut Mesh, cart: SocketAddr, trouble: impl FnOnce(&mut Mesh)) -> (u64, Duration) {
@@ -140,14 +139,9 @@ fn a_gateways_node_that_dies_is_passed_by_within_a_second() {
     }
     let _alone = alone();
     let mut mesh = Mesh::of("t-node", TWO_AND_A_NODE).unwrap();
-    let mut checks = Checks::default();
-    mesh.start(&mut checks).unwrap();
-    mesh.pair(&mut checks).unwrap();
-    mesh.settle(&mut checks).unwrap();
-    assert!(checks.is_good());
+    let cart = pair(&mut mesh);
     let west = mesh.manifests("west").unwrap();
     manifests::set_endpoints(&west, &manifests::CART, &[CART_5]).unwrap();
-    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
     let client = mesh.lab.pod(&CLIENT);
     wait::until(LIMIT, "all to go to that node", || {
         let tally = client.enter(|| fetch::tally(cart, 12, LIMIT))?;

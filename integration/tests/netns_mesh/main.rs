@@ -42,13 +42,18 @@ fn paired(tag: &str) -> (Mesh, SocketAddr) {
 fn paired_with(tag: &str, plain: &'static [&'static str]) -> (Mesh, SocketAddr) {
     let mut mesh = Mesh::new(tag, None).unwrap();
     mesh.plain = plain;
+    let cart = pair(&mut mesh);
+    (mesh, cart)
+}
+
+/// Brings up and pairs west and east of a mesh that is told what differs; `cart` as east's client dials it.
+fn pair(mesh: &mut Mesh) -> SocketAddr {
     let mut checks = Checks::default();
     mesh.start(&mut checks).unwrap();
     mesh.pair(&mut checks).unwrap();
     mesh.settle(&mut checks).unwrap();
     assert!(checks.is_good());
-    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
-    (mesh, cart)
+    SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80))
 }
 
 /// So many new connections of east's client are answered.

@@ -1,7 +1,6 @@
 //! Peers that are trusted no more.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use causeway_integration::lab::hold::Holding;
 use causeway_integration::lab::topology::CLIENT;
 use causeway_integration::lab::{self, fetch, wait};
 
-use crate::{EFFECT, all_answered, alone, goes_on, paired, unbroken};
+use crate::{EFFECT, all_answered, alone, goes_on, pair, paired, unbroken};
 
 /// What is cut off is cut off at once, packets of open connections too, and stays so over a restart.
 #[test]
@@ -141,12 +140,7 @@ fn leaves_are_renewed_under_traffic() {
     let _alone = alone();
     let mut mesh = Mesh::new("t-renew", None).unwrap();
     mesh.clocks = true;
-    let mut checks = Checks::default();
-    mesh.start(&mut checks).unwrap();
-    mesh.pair(&mut checks).unwrap();
-    mesh.settle(&mut checks).unwrap();
-    assert!(checks.is_good());
-    let cart = SocketAddr::from((mesh.address(&CLIENT, "cart").unwrap(), 80));
+    let cart = pair(&mut mesh);
     let holding = Holding::open(&mesh.lab.pod(&CLIENT), cart, 30).unwrap();
     let told = |node: &str, what: [&str; 2]| -> BTreeSet<String> {
         let status = mesh.operator(node).json(&["status"]).unwrap();
