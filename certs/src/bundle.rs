@@ -1,10 +1,10 @@
 //! Pure: what one cluster tells another about itself at pairing. It speaks for that cluster and no other.
 
 use causeway_proto::limits::GATEWAYS_PER_CLUSTER;
-use causeway_proto::model::{ClusterId, ClusterSet, Digest, Timestamp, TrustBundle};
+use causeway_proto::model::{ClusterId, ClusterSet, Digest, Succession, Timestamp, TrustBundle};
 
-use crate::catalog_key::{CatalogVerifier, NotCatalogKey};
-use crate::cert::{authority_of, fingerprint, validity};
+use crate::catalog_key::{CatalogVerifier, NotCatalogKey, signed_across};
+use crate::cert::{authority_of, fingerprint, public_key, validity};
 use crate::name::NameError;
 
 /// CA certificates of one cluster: two while one is rolled over.
@@ -52,6 +52,9 @@ pub enum BundleError {
         /// Why.
         source: NotCatalogKey,
     },
+    /// A CA that does not follow from the one before it.
+    #[error("the CA certificate of {0} did not come from the former one, which is shown with it")]
+    Succession(ClusterId),
     /// Gateways that cannot be dialled.
     #[error("{cluster}: gateway {gateway:?} is not HOST:PORT")]
     Gateway {
@@ -110,6 +113,9 @@ pub fn check(
         cluster: cluster(),
         source,
     })?;
+    if !is_succession_proven(bundle, cluster_set) {
+        return Err(BundleError::Succession(cluster()));
+    }
     let count = bundle.gateways.len();
     if count > GATEWAYS_PER_CLUSTER {
         return Err(BundleError::Gateways {
@@ -128,6 +134,44 @@ pub fn check(
         }),
         None => Ok(()),
     }
+}
+
+/// Of a first CA there is nothing to prove. Of another one: the former signed the cross certificate, whose key is that of
+/// the present CA; and a second CA that is taken beside it is that former one.
+fn is_succession_proven(bundle: &TrustBundle, cluster_set: &ClusterSet) -> bool {
+    let Some(succession) = &bundle.succession else {
+        return bundle.authorities.len() == 1;
+    };
+    let Succession { former, cross } = succession;
+    let named = |der: &[u8]| {
+        der.len() <= CERTIFICATE_BYTES
+            && authority_of(der, cluster_set).as_ref() == Ok(&bundle.cluster)
+    };
+    let Some((present, others)) = bundle.authorities.split_first() else {
+        return false;
+    };
+    let same_key = public_key(cross).is_ok_and(|key| public_key(present) == Ok(key));
+    let same_former = others.iter().all(|other| other == former);
+    named(former) && named(cross) && same_key && same_former && signed_across(bundle, succession)
+}
+
+/// Whether a body's CA is the same one in both, or the one followed from the other as `said` proves. `said` has been
+/// [`check`]ed.
+#[must_use]
+pub fn follows(said: &TrustBundle, known: &TrustBundle) -> bool {
+    let Some(ca) = known.authorities.first() else {
+        return false;
+    };
+    let former = said.succession.as_ref().map(|s| &s.former);
+    said.authorities.first() == Some(ca) || former == Some(ca)
+}
+
+/// Whether a CA of that digest speaks for the cluster, or spoke for it before it was rolled over.
+#[must_use]
+pub fn is_of(bundle: &TrustBundle, ca: Digest) -> bool {
+    let former = bundle.succession.iter().map(|s| &s.former);
+    let mut all = bundle.authorities.iter().chain(former);
+    all.any(|der| fingerprint(der) == ca)
 }
 
 /// `HOST:PORT`, `1.2.3.4:PORT` or `[ADDRESS]:PORT`.
@@ -165,6 +209,10 @@ pub fn digest(bundle: &TrustBundle) -> Digest {
         field(authority);
     }
     field(&bundle.catalog_key);
+    if let Some(succession) = &bundle.succession {
+        field(&succession.former);
+        field(&succession.cross);
+    }
     for gateway in &bundle.gateways {
         field(gateway.as_bytes());
     }

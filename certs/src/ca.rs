@@ -6,11 +6,14 @@
 
 mod kept;
 mod leaf;
+mod rotate;
 
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use causeway_proto::model::{AuthorityMaterial, ClusterId, ClusterSet, Timestamp, TrustBundle};
+use causeway_proto::model::{
+    AuthorityMaterial, ClusterId, ClusterSet, Succession, Timestamp, TrustBundle,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -82,6 +85,11 @@ pub enum CaError {
     /// The library refused.
     #[error("making a certificate: {0}")]
     Making(#[from] rcgen::Error),
+    /// The last rollover is not over.
+    #[error(
+        "this CA took over from another one, whose certificates are in use for {0} more minutes; it can be rotated again after that"
+    )]
+    Overlap(u64),
     /// The catalog key does not sign.
     #[error(transparent)]
     CatalogKey(#[from] BadKey),
@@ -154,12 +162,17 @@ impl Authority {
         cluster_set: &ClusterSet,
         now: Timestamp,
     ) -> Result<Self, CaError> {
-        let leaf = |key: &[u8], certificate: &[u8]| Leaf {
-            key: key.to_vec().into(),
-            chain: vec![CertificateDer::from(certificate.to_vec())],
+        let succession = material.succession.iter();
+        let before = succession.flat_map(|s| [&s.cross, &s.former]);
+        let chain = std::iter::once(&material.certificate).chain(before);
+        let ca = Leaf {
+            key: material.key.clone().into(),
+            chain: chain.cloned().map(CertificateDer::from).collect(),
         };
-        let ca = leaf(&material.key, &material.certificate);
-        let catalog = leaf(&material.catalog_key, &material.catalog_certificate);
+        let catalog = Leaf {
+            key: material.catalog_key.clone().into(),
+            chain: vec![CertificateDer::from(material.catalog_certificate.clone())],
+        };
         Self::from_leaves(&ca, &catalog, cluster, cluster_set, now)
     }
 
@@ -169,6 +182,7 @@ impl Authority {
         &self.material
     }
 
+    /// `ca`: the certificate, then, if it took over from another one, the cross certificate and the former CA.
     fn from_leaves(
         ca: &Leaf,
         catalog: &Leaf,
@@ -185,12 +199,21 @@ impl Authority {
             });
         }
         let issuer = issuer(ca)?;
+        let succession = match &*ca.chain {
+            [_] => None,
+            [_, cross, former] => Some(Succession {
+                former: former.to_vec(),
+                cross: cross.to_vec(),
+            }),
+            _ => return Err(CaError::Material("one or three certificates are expected")),
+        };
         let catalog_certificate = catalog.certificate()?.clone();
         let material = AuthorityMaterial {
             certificate: certificate.to_vec(),
             key: ca.key.secret_pkcs8_der().to_vec(),
             catalog_certificate: catalog_certificate.to_vec(),
             catalog_key: catalog.key.secret_pkcs8_der().to_vec(),
+            succession,
         };
         let authority = Self {
             cluster: cluster.clone(),
@@ -200,7 +223,7 @@ impl Authority {
             catalog: CatalogKey::new(&material.catalog_key, catalog_certificate)?,
             material,
         };
-        bundle::check(&authority.bundle(Vec::new()), cluster_set, now)?;
+        bundle::check(&authority.bundle(Vec::new(), now), cluster_set, now)?;
         Ok(authority)
     }
 
@@ -218,17 +241,18 @@ impl Authority {
 
     /// What a pairing gives away.
     #[must_use]
-    pub fn bundle(&self, gateways: Vec<String>) -> TrustBundle {
+    pub fn bundle(&self, gateways: Vec<String>, now: Timestamp) -> TrustBundle {
         TrustBundle {
             cluster: self.cluster.clone(),
-            authorities: vec![self.certificate.to_vec()],
+            authorities: self.certificates(now),
             catalog_key: self.catalog.certificate().to_vec(),
             gateways,
+            succession: self.material.succession.clone(),
         }
     }
 
-    /// Certifies the key of a request under the granted name, for 24 hours: the leaf, then the CA. Nothing else in the
-    /// request is looked at.
+    /// Certifies the key of a request under the granted name, for 24 hours: the leaf, then the CA, then its cross certificate,
+    /// by which those who know only the former CA take the leaf. Nothing else in the request is looked at.
     ///
     /// # Errors
     /// When the request is not signed by its own key, or the name is not ours to give.
@@ -291,7 +315,9 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
         let leaf = params.signed_by(key, &self.issuer)?;
-        Ok(vec![leaf.der().to_vec(), self.certificate.to_vec()])
+        let mut chain = vec![leaf.der().to_vec(), self.certificate.to_vec()];
+        chain.extend(self.cross(now).map(<[u8]>::to_vec));
+        Ok(chain)
     }
 }
 
@@ -328,21 +354,30 @@ fn common_name(params: &mut CertificateParams, name: String) {
     params.distinguished_name.push(DnType::CommonName, name);
 }
 
+/// `below`: how many CAs may come below it.
+fn authority_params(
+    cluster: &ClusterId,
+    cluster_set: &ClusterSet,
+    validity: Validity,
+    below: u8,
+) -> Result<CertificateParams, CaError> {
+    let domain = trust_domain(cluster, cluster_set)?;
+    let mut params = params(&format!("spiffe://{domain}"), validity)?;
+    common_name(&mut params, format!("Causeway CA of {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
 fn new_authority(
     cluster: &ClusterId,
     cluster_set: &ClusterSet,
     now: Timestamp,
 ) -> Result<Leaf, CaError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let domain = trust_domain(cluster, cluster_set)?;
-    let mut params = params(
-        &format!("spiffe://{domain}"),
-        Validity::starting(now, AUTHORITY_MS),
-    )?;
-    common_name(&mut params, format!("Causeway CA of {cluster}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key)?;
+    let validity = Validity::starting(now, AUTHORITY_MS);
+    // One: the CA that takes over from it.
+    let certificate = authority_params(cluster, cluster_set, validity, 1)?.self_signed(&key)?;
     Ok(Leaf {
         key: key.serialized_der().to_vec().into(),
         chain: vec![certificate.der().clone()],
@@ -356,6 +391,16 @@ fn new_catalog_key(
     now: Timestamp,
 ) -> Result<Leaf, CaError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    certify_catalog_key(key, cluster, cluster_set, issuer, now)
+}
+
+fn certify_catalog_key(
+    key: KeyPair,
+    cluster: &ClusterId,
+    cluster_set: &ClusterSet,
+    issuer: &Issuer<'static, KeyPair>,
+    now: Timestamp,
+) -> Result<Leaf, CaError> {
     let name = PeerName::new(cluster.clone(), cluster_set.clone(), Role::Catalog)?;
     let mut params = params(&name.to_string(), Validity::starting(now, AUTHORITY_MS))?;
     common_name(&mut params, format!("Causeway catalog key of {cluster}"));

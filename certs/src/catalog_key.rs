@@ -3,17 +3,18 @@
 //! It is not a leaf: leaves live a day, and what was signed must be provable for years. The CA certifies it.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _,
     UnparsedPublicKey,
 };
-use causeway_proto::model::{ClusterId, ClusterSet, TrustBundle};
-use rustls::RootCertStore;
+use causeway_proto::model::{ClusterId, ClusterSet, Succession, TrustBundle};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, RootCertStore};
 
 use crate::cert::{peer_name, public_key, validity};
 use crate::name::{NameError, PeerName, Role};
@@ -123,26 +124,8 @@ impl CatalogVerifier {
         if name.cluster != bundle.cluster || name.role != Role::Catalog {
             return Err(NotCatalogKey::OtherName(name));
         }
-        // The moment it was issued: what it signed stays provable after it has expired.
-        let issued = UnixTime::since_unix_epoch(std::time::Duration::from_millis(
-            validity(&der)?.not_before.0,
-        ));
         let other = |_| NotCatalogKey::OtherIssuer(bundle.cluster.clone());
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(
-            bundle
-                .authorities
-                .iter()
-                .map(|der| CertificateDer::from(der.as_slice())),
-        );
-        verify_server_cert_signed_by_trust_anchor(
-            &ParsedCertificate::try_from(&der).map_err(other)?,
-            &roots,
-            &[],
-            issued,
-            provider().signature_verification_algorithms.all,
-        )
-        .map_err(other)?;
+        issued_under(&der, &bundle.authorities, &[]).map_err(other)?;
         Ok(Self {
             cluster: bundle.cluster.clone(),
             public: public_key(&der)?,
@@ -158,6 +141,35 @@ impl CatalogVerifier {
             .verify(&with_context(bytes), signature)
             .map_err(|_| BadSignature::Signature(self.cluster.clone()))
     }
+}
+
+/// Whether the catalog key's certificate, which the present CA issued, holds under the former one by the cross certificate.
+pub(crate) fn signed_across(bundle: &TrustBundle, succession: &Succession) -> bool {
+    let roots = std::slice::from_ref(&succession.former);
+    let cross = [CertificateDer::from(succession.cross.as_slice())];
+    let der = CertificateDer::from(bundle.catalog_key.as_slice());
+    issued_under(&der, roots, &cross).is_ok()
+}
+
+/// Whether the certificate holds under those roots.
+pub(crate) fn issued_under(
+    der: &CertificateDer<'_>,
+    roots: &[Vec<u8>],
+    intermediates: &[CertificateDer<'_>],
+) -> Result<(), rustls::Error> {
+    // The moment it was issued: what it signed stays provable after it has expired.
+    let issued = validity(der).map_err(|_| CertificateError::BadEncoding)?;
+    let issued = Duration::from_millis(issued.not_before.0);
+    let roots = roots.iter();
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(roots.map(|der| CertificateDer::from(der.as_slice())));
+    verify_server_cert_signed_by_trust_anchor(
+        &ParsedCertificate::try_from(der)?,
+        &store,
+        intermediates,
+        UnixTime::since_unix_epoch(issued),
+        provider().signature_verification_algorithms.all,
+    )
 }
 
 /// Did `cluster`'s catalog key, which this bundle holds, sign these bytes?

@@ -93,6 +93,13 @@ impl LeafCell {
         validity(leaf.cert.first()?).ok()
     }
 
+    /// Whether another CA than that one issued the present leaf.
+    #[must_use]
+    pub fn is_of_another(&self, authority: &[u8]) -> bool {
+        let leaf = self.load();
+        leaf.is_some_and(|leaf| leaf.cert.get(1).is_some_and(|ca| **ca != *authority))
+    }
+
     fn load(&self) -> Option<Arc<CertifiedKey>> {
         self.0
             .read()

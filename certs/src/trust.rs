@@ -14,7 +14,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 
-use crate::cert::{authority_of, fingerprint, peer_name, serial};
+use crate::bundle::is_of;
+use crate::cert::{authority_of, peer_name, serial};
 use crate::name::{NameError, PeerName, Role};
 use crate::tls::provider;
 
@@ -186,13 +187,12 @@ impl Trust {
                 .authorities
                 .iter()
                 .filter(|der| authority_of(der, &cluster_set).as_ref() == Ok(cluster))
-                .filter(|der| {
-                    let cut = state.revocations.get(cluster);
-                    cut.is_none_or(|revocation| revocation.ca != fingerprint(der))
-                })
                 .cloned()
                 .collect();
-            if let Some(domain) = Domain::new(&authorities) {
+            // A CA that followed from one that was cut off is cut off with it.
+            let cut = state.revocations.get(cluster);
+            let cut = cut.is_some_and(|revocation| is_of(bundle, revocation.ca));
+            if let Some(domain) = Domain::new(&authorities).filter(|_| !cut) {
                 domains.insert(cluster.clone(), Arc::new(domain));
             }
         }

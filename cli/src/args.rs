@@ -129,6 +129,12 @@ pub enum Command {
         /// Its cluster id
         peer: ClusterId,
     },
+    /// The CA of this cluster
+    Ca {
+        /// What to do with it
+        #[command(subcommand)]
+        command: CaCommand,
+    },
     /// Peers, nodes, conflicts, problems and drops on one screen
     Status,
     /// Peers, with sessions, mappings and encryption
@@ -170,6 +176,13 @@ pub enum TokenCommand {
         #[arg(long)]
         manifests: bool,
     },
+}
+
+/// Commands about the CA.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Let another CA take over, signed by the present one; no peer has to be paired again
+    Rotate,
 }
 
 /// Commands about peers.

@@ -1,5 +1,6 @@
 //! Shell: one file per command: parse, call, print.
 
+mod ca;
 mod drops;
 mod enroll;
 mod join;
@@ -13,7 +14,7 @@ mod status;
 mod token;
 mod whois;
 
-use crate::args::{Cli, Command, PeerCommand};
+use crate::args::{CaCommand, Cli, Command, PeerCommand};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::kubernetes::Need;
@@ -46,6 +47,9 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         | Command::Peer {
             command: PeerCommand::Revoke { peer },
         } => revoke::run(&peer, &client, output).await,
+        Command::Ca {
+            command: CaCommand::Rotate,
+        } => ca::rotate(&client, output).await,
         Command::Status => status::run(&client, output).await,
         Command::Peers
         | Command::Peer {

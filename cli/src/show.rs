@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use address::WhoisForm;
 pub use drops::DropsForm;
-pub use enrolment::{EnrolmentForm, LeaveForm, RevokeForm, TokenForm};
+pub use enrolment::{EnrolmentForm, LeaveForm, RevokeForm, RotateForm, TokenForm};
 pub use join::JoinForm;
 pub use peers::PeersForm;
 pub use resolution::ResolutionForm;

@@ -206,7 +206,7 @@ impl<R: Reviewer> Service<R> {
         Ok(TokenEnrolReply::Enrolled(Enrolled {
             certificate: IssuedCertificate {
                 chain,
-                authorities: vec![issuing.authority.certificate().to_vec()],
+                authorities: issuing.authority.certificates(self.clock.wall()),
             },
             cluster,
             cluster_set,

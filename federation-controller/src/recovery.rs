@@ -172,6 +172,7 @@ mod tests {
             key: vec![n],
             catalog_certificate: vec![n],
             catalog_key: vec![n],
+            succession: None,
         };
         LeaderState {
             authority: ca.map(material),

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_certs::bundle::authority_digest;
+use causeway_certs::bundle::{authority_digest, follows, is_of};
 use causeway_proto::limits::{INTRODUCTIONS, PEERS};
 use causeway_proto::model::{
-    ClusterId, ClusterPart, Introduction, Problem, ProblemKind, TrustBundle, TrustState,
+    ClusterId, ClusterPart, Problem, ProblemKind, TrustBundle, TrustState,
 };
 
 /// What decides beside the trust state.
@@ -23,7 +23,7 @@ pub struct Said<'a> {
 }
 
 /// One peer's word for a cluster.
-type Claim<'a> = (&'a ClusterId, &'a Introduction);
+type Claim<'a> = (&'a ClusterId, &'a TrustBundle);
 
 /// The peers that were paired by a token, and are not cut off: they vouch, and this cluster vouches for them.
 pub fn paired<'a>(
@@ -37,14 +37,52 @@ pub fn paired<'a>(
 
 fn is_cut_off(trust: &TrustState, id: &ClusterId, bundle: &TrustBundle) -> bool {
     let cut = trust.revocations.get(id);
-    cut.is_some_and(|cut| authority_digest(bundle) == Some(cut.ca))
+    cut.is_some_and(|cut| is_of(bundle, cut.ca))
 }
 
-/// The trust state with those that are vouched for, and without those that are no more; and what is wrong with what peers say.
+/// The trust state as what peers say changes it, and what is wrong with that.
 #[must_use]
-pub fn introduced(trust: &TrustState, said: &Said<'_>) -> (TrustState, Vec<Problem>) {
+pub fn heard(trust: &TrustState, said: &Said<'_>) -> (TrustState, Vec<Problem>) {
     let mut problems = Vec::new();
-    let claims = claims(trust, said, &mut problems);
+    let next = succeeded(trust, said, &mut problems);
+    (introduced(&next, said, &mut problems), problems)
+}
+
+/// Where another CA has taken over from the one that was known, as each peer itself says and the former proves.
+fn succeeded(trust: &TrustState, said: &Said<'_>, problems: &mut Vec<Problem>) -> TrustState {
+    let mut next = trust.clone();
+    for (&id, part) in &said.parts {
+        let known = next.bundles.get_mut(id);
+        let (Some(known), Some(itself)) = (known, part.introductions.get(id)) else {
+            continue;
+        };
+        let TrustBundle {
+            authorities,
+            succession,
+            catalog_key,
+            ..
+        } = itself;
+        if known.authorities == *authorities && known.succession == *succession {
+            continue;
+        }
+        let refused = match (said.check)(itself) {
+            Ok(()) if follows(itself, known) => {
+                known.authorities.clone_from(authorities);
+                known.succession.clone_from(succession);
+                known.catalog_key.clone_from(catalog_key);
+                continue;
+            }
+            Ok(()) => "its CA did not take over from the one that is known here".to_owned(),
+            Err(why) => why,
+        };
+        problems.push(problem(ProblemKind::PeerFault, id, id, &refused));
+    }
+    next
+}
+
+/// With those that are vouched for, and without those that are no more.
+fn introduced(trust: &TrustState, said: &Said<'_>, problems: &mut Vec<Problem>) -> TrustState {
+    let claims = claims(trust, said, problems);
     let mut next = trust.clone();
     for (id, by) in &trust.introduced {
         match kept(trust, said, &claims, id, by) {
@@ -57,10 +95,10 @@ pub fn introduced(trust: &TrustState, said: &Said<'_>) -> (TrustState, Vec<Probl
     }
     for (&id, claims) in &claims {
         if let Some(bundle) = next.bundles.get(id) {
-            problems.extend(other_authority(bundle, claims));
+            problems.extend(other_authority(said, bundle, claims));
             continue;
         }
-        let Some((by, bundle)) = newcomer(trust, said, id, claims, &mut problems) else {
+        let Some((by, bundle)) = newcomer(trust, said, id, claims, problems) else {
             continue;
         };
         if next.bundles.len() >= PEERS {
@@ -72,7 +110,7 @@ pub fn introduced(trust: &TrustState, said: &Said<'_>) -> (TrustState, Vec<Probl
         next.bundles.insert(id.clone(), bundle);
         next.introduced.insert(id.clone(), by.clone());
     }
-    (next, problems)
+    next
 }
 
 /// Leave was taken of this cluster, from either side: it is trusted no more, whoever vouches for it.
@@ -94,7 +132,8 @@ fn claims<'a>(
     let mut claims: BTreeMap<&ClusterId, Vec<Claim<'_>>> = BTreeMap::new();
     let vouch: BTreeSet<&ClusterId> = paired(trust, said.own).map(|(id, _)| id).collect();
     for (by, part) in said.parts.iter().filter(|(by, _)| vouch.contains(**by)) {
-        let count = part.introductions.len();
+        let others = part.introductions.iter().filter(|(id, _)| *id != *by);
+        let count = others.clone().count();
         if count > INTRODUCTIONS {
             problems.push(Problem {
                 kind: ProblemKind::PeerFault,
@@ -102,10 +141,8 @@ fn claims<'a>(
                 message: format!("vouches for {count} clusters; {INTRODUCTIONS} are looked at"),
             });
         }
-        for (id, introduction) in part.introductions.iter().take(INTRODUCTIONS) {
-            if id != *by {
-                claims.entry(id).or_default().push((*by, introduction));
-            }
+        for (id, introduction) in others.take(INTRODUCTIONS) {
+            claims.entry(id).or_default().push((*by, introduction));
         }
     }
     claims
@@ -120,13 +157,12 @@ fn kept(
     by: &ClusterId,
 ) -> Option<ClusterId> {
     let bundle = trust.bundles.get(id)?;
-    let ca = bundle.authorities.first()?;
     if trust.revocations.contains_key(id) || !may(said, id) || is_revoked(trust, said, id, bundle) {
         return None;
     }
     let same = claims.get(id).into_iter().flatten();
     let vouch: Vec<&ClusterId> = same
-        .filter(|(_, i)| i.ca == *ca)
+        .filter(|(_, i)| is_same(said, bundle, i))
         .map(|(by, _)| *by)
         .collect();
     // What its voucher says now is not known: as it said before.
@@ -137,17 +173,22 @@ fn kept(
     vouch.first().map(|by| (*by).clone())
 }
 
+/// Whether both are of one CA, or one of them took over from the other as is proven.
+fn is_same(said: &Said<'_>, known: &TrustBundle, other: &TrustBundle) -> bool {
+    let ca = authority_digest(other);
+    ca.is_some_and(|ca| is_of(known, ca)) || (follows(other, known) && (said.check)(other).is_ok())
+}
+
 fn may(said: &Said<'_>, id: &ClusterId) -> bool {
     said.only.is_none_or(|only| only.contains(id))
 }
 
 /// Whether a peer that could vouch for it has cut it off.
 fn is_revoked(trust: &TrustState, said: &Said<'_>, id: &ClusterId, bundle: &TrustBundle) -> bool {
-    let ca = authority_digest(bundle);
     let mut parts = paired(trust, said.own).filter_map(|(peer, _)| said.parts.get(peer));
     parts.any(|part| {
         let cut = part.revocations.get(id);
-        cut.is_some_and(|cut| Some(cut.ca) == ca)
+        cut.is_some_and(|cut| is_of(bundle, cut.ca))
     })
 }
 
@@ -159,22 +200,25 @@ fn newcomer<'a>(
     claims: &[Claim<'a>],
     problems: &mut Vec<Problem>,
 ) -> Option<(&'a ClusterId, TrustBundle)> {
-    let (by, introduction) = *claims.first()?;
     // Who was cut off, or took leave, comes back by a token alone.
     let gone = trust.revocations.contains_key(id) || trust.parted.contains(id);
     if gone || id == said.own || !may(said, id) {
         return None;
     }
-    if let Some((other, _)) = claims.iter().find(|(_, i)| i.ca != introduction.ca) {
-        let why = format!("{other} vouches for another CA of the same name: neither is taken");
-        problems.push(problem(ProblemKind::PeerDisagrees, by, id, &why));
+    // The one that knows the latest CA, where others have not heard of it yet.
+    let (first, _) = *claims.first()?;
+    let agree = |(_, one): &&Claim<'_>| {
+        let mut cas = claims.iter().map(|(_, other)| authority_digest(other));
+        cas.all(|ca| ca.is_some_and(|ca| is_of(one, ca)))
+    };
+    let Some(&(by, introduction)) = claims.iter().find(agree) else {
+        let why = "it and another peer vouch for different CAs of the same name: neither is taken";
+        problems.push(problem(ProblemKind::PeerDisagrees, first, id, why));
         return None;
-    }
+    };
     let bundle = TrustBundle {
         cluster: id.clone(),
-        authorities: vec![introduction.ca.clone()],
-        catalog_key: introduction.catalog_key.clone(),
-        gateways: introduction.gateways.clone(),
+        ..introduction.clone()
     };
     if is_revoked(trust, said, id, &bundle) {
         return None;
@@ -187,9 +231,8 @@ fn newcomer<'a>(
 }
 
 /// Of a cluster that is known: nobody's word changes its CA.
-fn other_authority(known: &TrustBundle, claims: &[Claim<'_>]) -> Option<Problem> {
-    let ours = known.authorities.first()?;
-    let (by, _) = claims.iter().find(|(_, i)| i.ca != *ours)?;
+fn other_authority(said: &Said<'_>, known: &TrustBundle, claims: &[Claim<'_>]) -> Option<Problem> {
+    let (by, _) = claims.iter().find(|(_, i)| !is_same(said, known, i))?;
     let why = "vouches for another CA than the one that is known here; it is not taken";
     Some(problem(ProblemKind::PeerDisagrees, by, &known.cluster, why))
 }

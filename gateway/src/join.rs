@@ -7,7 +7,7 @@
 mod facts;
 pub mod link;
 
-use causeway_certs::bundle::{self, authority_digest};
+use causeway_certs::bundle::{self, authority_digest, is_of};
 use causeway_certs::token::{self, JoinToken, Side};
 use causeway_certs::{Secret, bundle::BundleError};
 use causeway_proto::limits::PEERS;
@@ -218,7 +218,7 @@ fn bundle_findings(
     }
     let ca = authority_digest(offered);
     let cut = trust.revocations.get(cluster);
-    if cut.is_some_and(|revocation| Some(revocation.ca) == ca) {
+    if cut.is_some_and(|revocation| is_of(offered, revocation.ca)) {
         refuse(
             "revoked",
             format!(
@@ -275,6 +275,9 @@ pub enum NotBelieved {
     /// Another CA than the pinned one.
     #[error("the CA that {0} sent is not the one that the join token pins")]
     OtherCa(ClusterId),
+    /// Its CA took over from one that was revoked here.
+    #[error("{0} was revoked here for good, and its CA took over from the one that it had then")]
+    Revoked(ClusterId),
     /// A bundle that is not right.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -373,6 +376,10 @@ pub fn accept(
     bundle::check(offered, &token.cluster_set, now)?;
     if authority_digest(offered) != Some(token.pin) {
         return Err(NotBelieved::OtherCa(token.issuer.clone()));
+    }
+    let cut = trust.revocations.get(&token.issuer);
+    if cut.is_some_and(|revocation| is_of(offered, revocation.ca)) {
+        return Err(NotBelieved::Revoked(token.issuer.clone()));
     }
     Ok(with_peer(trust, offered))
 }

@@ -130,9 +130,10 @@ impl Keys for NameKeys {
 pub fn bundle(cluster: &ClusterId) -> TrustBundle {
     TrustBundle {
         cluster: cluster.clone(),
-        authorities: Vec::new(),
+        authorities: vec![cluster.as_str().as_bytes().to_vec()],
         catalog_key: cluster.as_str().as_bytes().to_vec(),
         gateways: Vec::new(),
+        succession: None,
     }
 }
 

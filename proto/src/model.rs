@@ -19,8 +19,8 @@ mod view;
 pub use address::{Address, AddressError, Mapping, Prefix, PrefixError};
 pub use allocation::{Allocations, Allotted, PeerAllotment};
 pub use catalog::{
-    CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, Introduction,
-    NamespacePart, Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader, SignedPart,
+    CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, NamespacePart,
+    Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader, SignedPart,
 };
 pub use enrol::{Enrolled, Offer, TokenEnrolReply, TokenEnrolment};
 pub use export::{
@@ -52,7 +52,7 @@ pub use status::{
     AddressKind, DnsRecord, GatewayStatus, NodeStatus, PathStatus, PeerStatus, PortStatus,
     Resolution, ServiceCounts, ServiceStatus, SessionStatus, ShareStatus, Transport, Whois,
 };
-pub use trust::{IssuedEnrolment, IssuedToken, TrustBundle, TrustState};
+pub use trust::{IssuedEnrolment, IssuedToken, Succession, TrustBundle, TrustState};
 pub use view::{
     BackendPort, Encryption, EndpointKey, Generation, Identity, Import, ImportEndpoint, ImportPort,
     ImportShare, Liveness, Member, OwnExport, OwnHeadless, PeerView, SyncState, View, ViewRevision,

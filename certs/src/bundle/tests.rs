@@ -10,7 +10,7 @@ fn bundle(cluster: &str, set: &str) -> TrustBundle {
     let (cluster, set) = (cluster.parse().unwrap(), set.parse().unwrap());
     Authority::open(dir.path(), &cluster, &set, NOW)
         .unwrap()
-        .bundle(vec!["192.0.2.1:7443".to_owned()])
+        .bundle(vec!["192.0.2.1:7443".to_owned()], NOW)
 }
 
 #[track_caller]

@@ -2,32 +2,42 @@
 
 use std::path::Path;
 
-use causeway_proto::model::{AuthorityMaterial, ClusterId, ClusterSet, Timestamp};
+use causeway_proto::model::{AuthorityMaterial, ClusterId, ClusterSet, Succession, Timestamp};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use super::rotate::recertified;
 use super::{Authority, CaError, Leaf, issuer, new_authority, new_catalog_key};
+use crate::catalog_key::issued_under;
 use crate::files::{private_dir, remove_private, write_private};
 use crate::pem;
 
 const CA_FILE: &str = "ca.pem";
 const CATALOG_FILE: &str = "catalog.pem";
 
-/// Fields of a Secret, each PEM.
+/// Fields of a Secret, each PEM. The last is there once the CA has taken over from another one.
 const FIELDS: [&str; 4] = ["ca.crt", "ca.key", "catalog.crt", "catalog.key"];
+const FORMER: &str = "former.crt";
 
-/// The material as fields of a Secret: `ca.crt`, `ca.key`, `catalog.crt`, `catalog.key`.
+/// The material as fields of a Secret: `ca.crt`, `ca.key`, `catalog.crt`, `catalog.key`; and `former.crt`, the CA before it
+/// and its cross certificate, if there was one.
 #[must_use]
-pub fn to_fields(material: &AuthorityMaterial) -> [(&'static str, Zeroizing<String>); 4] {
+pub fn to_fields(material: &AuthorityMaterial) -> Vec<(&'static str, Zeroizing<String>)> {
     let [ca, ca_key, catalog, catalog_key] = FIELDS;
     let certificate = |der: &[u8]| Zeroizing::new(pem::certificate(der));
     let key = |der: &[u8]| pem::key(&PrivatePkcs8KeyDer::from(der).into());
-    [
+    let mut fields = vec![
         (ca, certificate(&material.certificate)),
         (ca_key, key(&material.key)),
         (catalog, certificate(&material.catalog_certificate)),
         (catalog_key, key(&material.catalog_key)),
-    ]
+    ];
+    fields.extend(material.succession.as_ref().map(|succession| {
+        let both = [&succession.former, &succession.cross];
+        let both: String = both.map(|der| pem::certificate(der)).concat();
+        (FORMER, Zeroizing::new(both))
+    }));
+    fields
 }
 
 /// Reads what [`to_fields`] made; `field` gives the bytes of one of them.
@@ -50,13 +60,33 @@ pub fn from_fields<'a>(
         let key = pem::parse_key(text(name)?).ok_or(CaError::Field(name))?;
         Ok::<_, CaError>(key.secret_pkcs8_der().to_vec())
     };
+    let succession = match field(FORMER) {
+        None => None,
+        Some(_) => match pem::parse_certificates(text(FORMER)?).as_deref() {
+            Some([former, cross]) => Some(Succession {
+                former: former.to_vec(),
+                cross: cross.to_vec(),
+            }),
+            _ => return Err(CaError::Field(FORMER)),
+        },
+    };
     let [ca, ca_key, catalog, catalog_key] = FIELDS;
     Ok(AuthorityMaterial {
         certificate: certificate(ca)?,
         key: key(ca_key)?,
         catalog_certificate: certificate(catalog)?,
         catalog_key: key(catalog_key)?,
+        succession,
     })
+}
+
+/// Whether the former CA stands for the catalog key, and the present one does not yet.
+fn is_left_behind(catalog: &Leaf, ca: &Leaf) -> bool {
+    let ([present, _, former], [catalog]) = (&*ca.chain, &*catalog.chain) else {
+        return false;
+    };
+    let issued = |by: &CertificateDer<'_>| issued_under(catalog, &[by.to_vec()], &[]).is_ok();
+    !issued(present) && issued(former)
 }
 
 impl Authority {
@@ -82,6 +112,13 @@ impl Authority {
         };
         let catalog_path = dir.join(CATALOG_FILE);
         let catalog = match Leaf::read(&catalog_path)? {
+            // The CA took over from another one, and the process ended before the next line was written.
+            Some(catalog) if is_left_behind(&catalog, &ca) => {
+                let key = catalog.key.secret_pkcs8_der();
+                let catalog = recertified(key, &issuer(&ca)?, cluster, cluster_set, now)?;
+                catalog.write(&catalog_path)?;
+                catalog
+            }
             Some(catalog) => catalog,
             None => {
                 let catalog = new_catalog_key(cluster, cluster_set, &issuer(&ca)?, now)?;
@@ -118,16 +155,36 @@ impl Authority {
         private_dir(dir)?;
         // A crash in between leaves one half: it is no authority then, and is written again.
         Self::remove(dir)?;
+        self.write_catalog(dir)?;
+        self.write_ca(dir)
+    }
+
+    /// Writes the one that takes over from the one in the directory. A crash in between leaves the former's word for the
+    /// catalog key, which [`open`](Self::open) replaces.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn write_over(&self, dir: &Path) -> Result<(), CaError> {
+        self.write_ca(dir)?;
+        self.write_catalog(dir)
+    }
+
+    pub(super) fn write_ca(&self, dir: &Path) -> Result<(), CaError> {
         let m = &self.material;
-        let each = [
-            (CATALOG_FILE, &m.catalog_key, &m.catalog_certificate),
-            (CA_FILE, &m.key, &m.certificate),
-        ];
-        for (file, key, certificate) in each {
-            let text = pem::key_and_chain(key, &[CertificateDer::from(certificate.as_slice())]);
-            write_private(&dir.join(file), text.as_bytes())?;
-        }
-        Ok(())
+        let before = m.succession.iter().flat_map(|s| [&s.cross, &s.former]);
+        let chain = std::iter::once(&m.certificate).chain(before);
+        let chain: Vec<_> = chain
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
+        let text = pem::key_and_chain(&m.key, &chain);
+        Ok(write_private(&dir.join(CA_FILE), text.as_bytes())?)
+    }
+
+    fn write_catalog(&self, dir: &Path) -> Result<(), CaError> {
+        let m = &self.material;
+        let certificate = CertificateDer::from(m.catalog_certificate.as_slice());
+        let text = pem::key_and_chain(&m.catalog_key, &[certificate]);
+        Ok(write_private(&dir.join(CATALOG_FILE), text.as_bytes())?)
     }
 
     /// Removes it from the directory, if it is there.

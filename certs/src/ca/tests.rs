@@ -28,7 +28,7 @@ fn made_once_and_read_again() {
     let path = dir.path().join("ca");
     let first = open(&path, "west").unwrap();
     let again = open(&path, "west").unwrap();
-    assert_eq!(first.bundle(Vec::new()), again.bundle(Vec::new()));
+    assert_eq!(first.bundle(Vec::new(), NOW), again.bundle(Vec::new(), NOW));
     for file in ["ca.pem", "catalog.pem"] {
         let mode = std::fs::metadata(path.join(file)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o600, "{file}");
@@ -49,11 +49,11 @@ fn made_once_and_read_again() {
 fn the_same_by_memory_secret_and_files() {
     let (west, set) = names("west");
     let first = Authority::create(&west, &set, NOW).unwrap();
-    let fields: BTreeMap<_, _> = to_fields(first.material()).into();
+    let fields: BTreeMap<_, _> = to_fields(first.material()).into_iter().collect();
     let material = from_fields(|name| fields.get(name).map(|text| text.as_bytes())).unwrap();
     assert_eq!(&material, first.material());
     let again = Authority::from_material(&material, &west, &set, NOW).unwrap();
-    assert_eq!(first.bundle(Vec::new()), again.bundle(Vec::new()));
+    assert_eq!(first.bundle(Vec::new(), NOW), again.bundle(Vec::new(), NOW));
 
     let dir = tempfile::tempdir().unwrap();
     let load = || Authority::load(dir.path(), &west, &set, NOW).unwrap();
@@ -100,7 +100,7 @@ fn material_that_is_not_of_one_piece() {
         check(swap, "west"),
         "the catalog key of west: not issued by the CA of west"
     );
-    let fields: BTreeMap<_, _> = to_fields(first.material()).into();
+    let fields: BTreeMap<_, _> = to_fields(first.material()).into_iter().collect();
     for absent in fields.keys() {
         let field = |name: &str| fields.get(name).filter(|_| name != *absent);
         let e = from_fields(|name| field(name).map(|text| text.as_bytes())).unwrap_err();
@@ -184,7 +184,7 @@ fn catalog_signatures() {
     let west = open(&dir.path().join("w"), "west").unwrap();
     let east = open(&dir.path().join("e"), "east").unwrap();
     let (west_id, set) = names("west");
-    let bundle = west.bundle(vec!["192.0.2.1:7443".to_owned()]);
+    let bundle = west.bundle(vec!["192.0.2.1:7443".to_owned()], NOW);
     let signature = west.catalog_key().sign(b"header").unwrap();
     let verify = |bundle: &TrustBundle, cluster: &str, bytes: &[u8], signature: &[u8]| {
         verify_catalog(bundle, &set, &cluster.parse().unwrap(), bytes, signature)

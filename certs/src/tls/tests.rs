@@ -52,10 +52,10 @@ fn pair(a: &mut Cluster, b: &mut Cluster) {
     let gateways = Vec::new;
     a.state
         .bundles
-        .insert(b.id.clone(), b.authority.bundle(gateways()));
+        .insert(b.id.clone(), b.authority.bundle(gateways(), NOW));
     b.state
         .bundles
-        .insert(a.id.clone(), a.authority.bundle(gateways()));
+        .insert(a.id.clone(), a.authority.bundle(gateways(), NOW));
 }
 
 impl Cluster {
@@ -187,7 +187,7 @@ fn strangers_are_refused() {
     let mut north_knows = north.state.clone();
     north_knows
         .bundles
-        .insert(west.id.clone(), west.authority.bundle(Vec::new()));
+        .insert(west.id.clone(), west.authority.bundle(Vec::new(), NOW));
     let north = Cluster {
         state: north_knows,
         ..north
@@ -249,10 +249,10 @@ fn a_ca_does_not_speak_for_a_third_cluster() {
     // Not even with a bundle that somebody put under the wrong name.
     west.state
         .bundles
-        .insert(north.id.clone(), east.authority.bundle(Vec::new()));
+        .insert(north.id.clone(), east.authority.bundle(Vec::new(), NOW));
     let forger = east.tls_with(&east.forge(claim));
     refused(session(&forger, &west, &west.tls()), "north is not a peer");
-    let mut disguised = east.authority.bundle(Vec::new());
+    let mut disguised = east.authority.bundle(Vec::new(), NOW);
     disguised.cluster = north.id.clone();
     west.state.bundles.insert(north.id.clone(), disguised);
     refused(session(&forger, &west, &west.tls()), "north is not a peer");

@@ -1,6 +1,7 @@
-//! Pure: tokens, one-time files, leave and revocation.
+//! Pure: tokens, one-time files, leave, revocation and another CA.
 
 use causeway_proto::model::Timestamp;
+use causeway_proto::wire::pb::admin::RotateAuthorityReply;
 use serde::Serialize;
 
 use super::Show;
@@ -129,5 +130,34 @@ impl RevokeForm {
 impl Show for RevokeForm {
     fn text(&self) -> String {
         format!("{} is cut off for good\n", self.revoked)
+    }
+}
+
+/// What `causeway ca rotate` prints.
+#[derive(Debug, Serialize)]
+pub struct RotateForm {
+    authority: String,
+    former_until: String,
+}
+
+impl RotateForm {
+    /// Of the CA that took over.
+    pub fn of(reply: RotateAuthorityReply) -> Self {
+        Self {
+            authority: reply.authority.iter().map(|b| format!("{b:02x}")).collect(),
+            former_until: when(Timestamp(reply.former_until_ms)),
+        }
+    }
+}
+
+impl Show for RotateForm {
+    fn text(&self) -> String {
+        let Self {
+            authority,
+            former_until,
+        } = self;
+        format!(
+            "the CA is {authority}\ncertificates of the one before it are taken until {former_until}\n"
+        )
     }
 }

@@ -243,6 +243,26 @@ fn revoke() {
 }
 
 #[test]
+fn rotate() {
+    check(
+        &["ca", "rotate"],
+        expect![[r#"
+        the CA is abababababababababababababababababababababababababababababababab
+        certificates of the one before it are taken until 2024-03-25T18:06:40Z
+    "#]],
+    );
+    check(
+        &["ca", "rotate", "-o", "json"],
+        expect![[r#"
+        {
+          "authority": "abababababababababababababababababababababababababababababababab",
+          "former_until": "2024-03-25T18:06:40Z"
+        }
+    "#]],
+    );
+}
+
+#[test]
 fn not_allowed() {
     check(
         &["revoke", "forbidden"],

@@ -223,4 +223,14 @@ impl admin::admin_server::Admin for Fake {
         }
         Ok(Response::new(admin::RevokeReply {}))
     }
+
+    async fn rotate_authority(
+        &self,
+        _: Request<admin::RotateAuthorityRequest>,
+    ) -> Result<Response<admin::RotateAuthorityReply>, Status> {
+        Ok(Response::new(admin::RotateAuthorityReply {
+            authority: vec![0xab; 32],
+            former_until_ms: 1_711_390_000_000,
+        }))
+    }
 }

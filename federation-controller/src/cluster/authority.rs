@@ -8,7 +8,7 @@ use std::time::Duration;
 use causeway_certs::dial::causes;
 use causeway_certs::name::Role;
 use causeway_certs::tls::PinnedServer;
-use causeway_proto::model::Namespace;
+use causeway_proto::model::{Digest, Namespace};
 use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -121,9 +121,10 @@ fn serve_while(here: Here, activity: watch::Receiver<Activity>) -> (Known, JoinS
     let (enrolling_told, enrolling) = watch::channel(false);
     let (address, listener) = (here.listener.local_addr().ok(), here.listener);
 
-    let (holds, keeper) = hold(&mut tasks, &shared, &configured, recovery);
     let board_told = watch::Sender::new(Board::default());
     let board = board_told.subscribe();
+    let unwanted = unwanted(&mut tasks, board.clone());
+    let (holds, keeper) = hold(&mut tasks, &shared, &configured, recovery, unwanted);
     let orders = appoint(&mut tasks, &shared, &configured, &holds, &board);
     let calls = Calls {
         board: board_told.clone(),
@@ -203,6 +204,7 @@ fn hold(
     shared: &Shared,
     configured: &watch::Receiver<Option<Configured>>,
     recovery: watch::Receiver<Recovery>,
+    unwanted: watch::Receiver<Option<Digest>>,
 ) -> (Holds, Keeper) {
     let (client, place) = (shared.client.clone(), &shared.place);
     let (activity, troubles, clock) = (shared.activity.clone(), &shared.troubles, shared.clock);
@@ -222,6 +224,7 @@ fn hold(
         home,
         activity,
         recovery,
+        unwanted,
         keeper.clone(),
         troubles,
         clock,
@@ -229,6 +232,24 @@ fn hold(
     tasks.spawn(keeping.run());
     tasks.spawn(authorities.run());
     (Holds { standing, stored }, keeper)
+}
+
+/// The CA that an operator wants another one for, by the leader's word.
+fn unwanted(
+    tasks: &mut JoinSet<()>,
+    mut board: watch::Receiver<Board>,
+) -> watch::Receiver<Option<Digest>> {
+    let (told, known) = watch::channel(None);
+    tasks.spawn(async move {
+        loop {
+            let now = board.borrow_and_update().unwanted_authority();
+            replace(&told, now);
+            if board.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    known
 }
 
 /// Who leads, and the word about it in the configuration's status.

@@ -1,16 +1,17 @@
-//! Shell: the cluster's CA in the Secret `causeway-ca`: made once, never written over, put back when it is deleted while
-//! the active controller has it.
+//! Shell: the cluster's CA in the Secret `causeway-ca`: made once, put back when it is deleted while the active controller
+//! has it, and replaced only by one that took over from it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use causeway_certs::ca::{Authority, CaError, from_fields, to_fields};
+use causeway_certs::cert::fingerprint;
 use causeway_certs::dial::causes;
-use causeway_proto::model::LeaderState;
+use causeway_proto::model::{Digest, LeaderState};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
@@ -53,6 +54,7 @@ pub struct Authorities {
     home: watch::Receiver<Option<Home>>,
     activity: watch::Receiver<Activity>,
     recovery: watch::Receiver<Recovery>,
+    unwanted: watch::Receiver<Option<Digest>>,
     keeper: Keeper,
     standing: watch::Sender<Standing>,
     trouble: Trouble,
@@ -68,6 +70,7 @@ impl Authorities {
         home: watch::Receiver<Option<Home>>,
         activity: watch::Receiver<Activity>,
         recovery: watch::Receiver<Recovery>,
+        unwanted: watch::Receiver<Option<Digest>>,
         keeper: Keeper,
         troubles: &Troubles,
         clock: Clock,
@@ -78,6 +81,7 @@ impl Authorities {
             home,
             activity,
             recovery,
+            unwanted,
             keeper,
             standing,
             trouble: troubles.of("Secret causeway-ca"),
@@ -91,6 +95,7 @@ impl Authorities {
         loop {
             self.activity.borrow_and_update();
             self.recovery.borrow_and_update();
+            self.unwanted.borrow_and_update();
             let home = self.home.borrow_and_update().clone();
             let pause = match home {
                 None => {
@@ -115,6 +120,7 @@ impl Authorities {
                     changed = self.home.changed() => changed,
                     changed = self.activity.changed() => changed,
                     changed = self.recovery.changed() => changed,
+                    changed = self.unwanted.changed() => changed,
                 }
             });
             if let Ok(Err(_)) = woken.await {
@@ -152,9 +158,13 @@ impl Authorities {
 
     /// Reads it; makes it where this is the active controller and it is time. Says when to look again.
     async fn look(&mut self, home: &Home) -> Result<Duration, NoCa> {
-        if let Some(found) = self.read(home).await? {
+        if let Some((found, version)) = self.read(home).await? {
+            let next = self.next(&found.authority)?;
             self.ready(found);
-            return Ok(LOOK);
+            return match next {
+                Some(next) => self.replace(home, version, &next).await,
+                None => Ok(LOOK),
+            };
         }
         let known = self.known();
         if !self.active() {
@@ -193,6 +203,39 @@ impl Authorities {
         self.create(home, &made).await
     }
 
+    /// The one that takes over, where it is time or an operator wants it.
+    fn next(&self, present: &Authority) -> Result<Option<Authority>, NoCa> {
+        let now = self.clock.wall();
+        let unwanted = Some(fingerprint(present.certificate())) == *self.unwanted.borrow();
+        if !self.active() || !(unwanted || present.is_due(now)) {
+            return Ok(None);
+        }
+        match present.rotate(now) {
+            // Asked again while gateways take it up.
+            Err(CaError::Overlap(_)) => Ok(None),
+            made => made.map(Some).map_err(NoCa::Making),
+        }
+    }
+
+    /// A Secret that cannot be changed is deleted and made anew. Whoever finds none in between puts back the one before.
+    async fn replace(
+        &self,
+        home: &Home,
+        version: Option<String>,
+        next: &Authority,
+    ) -> Result<Duration, NoCa> {
+        tracing::info!("another CA takes over from the one in Secret {NAME}");
+        let delete = DeleteParams {
+            preconditions: Some(Preconditions {
+                resource_version: version,
+                uid: None,
+            }),
+            ..DeleteParams::default()
+        };
+        missing(in_time(REQUEST, self.secrets.delete(NAME, &delete)).await)?;
+        self.create(home, next).await
+    }
+
     async fn create(&self, home: &Home, authority: &Authority) -> Result<Duration, NoCa> {
         let post = PostParams::default();
         let secret = secret(authority);
@@ -203,7 +246,7 @@ impl Authorities {
         }
         // What is stored counts, whoever stored it.
         match self.read(home).await? {
-            Some(found) => {
+            Some((found, _)) => {
                 self.ready(found);
                 Ok(LOOK)
             }
@@ -211,18 +254,21 @@ impl Authorities {
         }
     }
 
-    async fn read(&self, home: &Home) -> Result<Option<Issuing>, NoCa> {
+    /// With the version of the Secret.
+    async fn read(&self, home: &Home) -> Result<Option<(Issuing, Option<String>)>, NoCa> {
         let found = missing(in_time(REQUEST, self.secrets.get(NAME)).await)?;
         let Some(secret) = found else { return Ok(None) };
+        let version = secret.metadata.resource_version;
         let data = secret.data.unwrap_or_default();
         let field = |name: &str| data.get(name).map(|bytes| bytes.0.as_slice());
         let material = from_fields(field).map_err(NoCa::Content)?;
         let (cluster, set) = (&home.cluster, &home.cluster_set);
         let authority = Authority::from_material(&material, cluster, set, self.clock.wall());
-        Ok(Some(Issuing {
+        let issuing = Issuing {
             authority: authority.map_err(NoCa::Content)?,
             home: home.clone(),
-        }))
+        };
+        Ok(Some((issuing, version)))
     }
 
     fn ready(&self, found: Issuing) {
@@ -233,9 +279,14 @@ impl Authorities {
                 {
                     return false;
                 }
-                tracing::warn!(
-                    "Secret {NAME} holds another CA than before: that one is used from now on"
-                );
+                let succession = found.authority.material().succession.as_ref();
+                if succession.is_some_and(|s| *s.former == **known.authority.certificate()) {
+                    tracing::info!("the CA that took over is used from now on");
+                } else {
+                    tracing::warn!(
+                        "Secret {NAME} holds another CA than before: that one is used from now on"
+                    );
+                }
             }
             *standing = Standing::Ready(Arc::new(found));
             true

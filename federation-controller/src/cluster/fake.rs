@@ -292,6 +292,12 @@ impl State {
             Method::PATCH => self.patch(path, sent),
             Method::DELETE => {
                 let (collection, name) = place(path);
+                let over = &sent["preconditions"]["resourceVersion"];
+                let held = self.objects.get(&place(path));
+                let version = held.map(|held| &held["metadata"]["resourceVersion"]);
+                if over.is_string() && version.is_some_and(|version| version != over) {
+                    return refused(409, "Conflict", "the object has been modified");
+                }
                 match self.remove(&collection, &name) {
                     Some(object) => reply(200, &object),
                     None => refused(404, "NotFound", "not found"),

@@ -29,7 +29,7 @@ pub async fn keep(
     trouble: Trouble,
     clock: Clock,
 ) {
-    let mut held: Option<(Arc<Issuing>, LeafCell)> = None;
+    let mut held: Option<(Arc<Issuing>, LeafCell, TrustHandle)> = None;
     loop {
         let active = activity.borrow_and_update().term().is_some();
         let issuing = match &*standing.borrow_and_update() {
@@ -70,7 +70,7 @@ pub async fn keep(
 fn present(
     role: &Role,
     issuing: Arc<Issuing>,
-    held: &mut Option<(Arc<Issuing>, LeafCell)>,
+    held: &mut Option<(Arc<Issuing>, LeafCell, TrustHandle)>,
     identity: &watch::Sender<Option<Identity>>,
     clock: Clock,
 ) -> Result<Duration, CaError> {
@@ -79,22 +79,24 @@ fn present(
         let window = cell.validity();
         Duration::from_millis(window.map_or(0, |window| renew_in(window, 0, now)))
     };
-    if let Some((by, cell)) = held
+    if let Some((by, cell, trust)) = held
         && Arc::ptr_eq(by, &issuing)
     {
         if left(cell).is_zero() {
             cell.replace(&issuing.authority.own_leaf(role.clone(), now)?)?;
+            trust.own_is(&issuing.authority.certificates(now));
         }
         return Ok(left(cell).max(Duration::from_secs(1)));
     }
     let cell = LeafCell::new(&issuing.authority.own_leaf(role.clone(), now)?)?;
     let (home, certificate) = (&issuing.home, issuing.authority.certificate());
     let (cluster, set) = (home.cluster.clone(), home.cluster_set.clone());
-    let trust = Trust::own_only(cluster, set, &[certificate.to_vec()]);
-    let tls = Tls::new(cell.clone(), TrustHandle::new(trust));
+    let certificates = issuing.authority.certificates(now);
+    let trust = TrustHandle::new(Trust::own_only(cluster, set, &certificates));
+    let tls = Tls::new(cell.clone(), trust.clone());
     let next = Identity::new(tls, certificate);
     let pause = left(&cell).max(Duration::from_secs(1));
-    *held = Some((issuing, cell));
+    *held = Some((issuing, cell, trust));
     identity.send_replace(Some(next));
     Ok(pause)
 }

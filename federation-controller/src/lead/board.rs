@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_proto::model::{GatewayName, LeadHello, LeadRefused};
+use causeway_proto::model::{Digest, GatewayName, LeadHello, LeadRefused};
 
 use super::choose::{Gateway, Heard};
 
@@ -109,6 +109,14 @@ impl Board {
         word.until.is_none().then_some(&word.hello)
     }
 
+    /// The CA of the leader where an operator wants another one to take over.
+    #[must_use]
+    pub fn unwanted_authority(&self) -> Option<Digest> {
+        let heard = self.words.values().filter(|word| word.until.is_none());
+        let mut asking = heard.filter(|word| word.hello.leads && word.hello.rotate_authority);
+        asking.find_map(|word| word.hello.authority)
+    }
+
     /// All gateways, as the choice of a leader sees them.
     #[must_use]
     pub fn gateways(&self) -> BTreeMap<GatewayName, Gateway> {
@@ -195,6 +203,8 @@ mod tests {
             leads: false,
             draining: false,
             unheard_ms: None,
+            authority: None,
+            rotate_authority: false,
         }
     }
 

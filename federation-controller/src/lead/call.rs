@@ -5,10 +5,13 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use causeway_certs::cert::fingerprint;
 use causeway_certs::dial::{GatewayAt, Patience, causes, local};
 use causeway_certs::enrolment::CallError;
 use causeway_proto::limits::STATE_BYTES;
-use causeway_proto::model::{GatewayName, Keep, LeadReply, LeadRequest, LeaderState};
+use causeway_proto::model::{
+    AuthorityMaterial, GatewayName, Keep, LeadReply, LeadRequest, LeaderState,
+};
 use causeway_proto::wire::pb::local as pb;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
@@ -174,20 +177,27 @@ impl Call {
         Ok(None)
     }
 
-    /// What the leader needs to begin: all of it, unless it leads already.
+    /// What the leader needs to begin: all of it; of one that leads already, the CA alone when another one has taken over.
     fn state(&self, order: &Order) -> Option<LeaderState> {
         if order.leader != self.gateway {
             return None;
         }
-        let leads = |board: &Board| board.hello(&self.gateway).is_some_and(|hello| hello.leads);
-        if leads(&self.calls.board.borrow()) {
-            return None;
-        }
-        let stored = self.calls.stored.borrow().clone();
         let authority = match &*self.calls.standing.borrow() {
             Standing::Ready(issuing) => Some(issuing.authority.material().clone()),
             Standing::Absent(..) | Standing::Standby => None,
         };
+        let leads = |board: &Board| {
+            let hello = board.hello(&self.gateway).filter(|hello| hello.leads)?;
+            Some(hello.authority)
+        };
+        if let Some(held) = leads(&self.calls.board.borrow()) {
+            let other = |m: &AuthorityMaterial| Some(fingerprint(&m.certificate)) != held;
+            return authority.filter(other).map(|material| LeaderState {
+                authority: Some(material),
+                ..LeaderState::default()
+            });
+        }
+        let stored = self.calls.stored.borrow().clone();
         Some(LeaderState {
             authority,
             ..stored

@@ -209,6 +209,8 @@ mod tests {
             leads: leader == Some(gateway),
             draining: false,
             unheard_ms: None,
+            authority: None,
+            rotate_authority: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Shell: the admin service, and certificates for our own processes: each call is a decision that runs on the core.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use causeway_certs::Secret;
 use causeway_certs::ca::Authority;
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::{ENROLMENT_MS, NotDone, expiry, open_enrolment, open_token, revoke, role};
 use crate::api::{Calling, Signer, check, invalid};
-use crate::app::{Core, OwnKeys, wall_clock};
+use crate::app::{Core, Input, OwnKeys, wall_clock};
 use crate::config::Config;
 use crate::enroll::{self, NotEnrolled};
 use crate::join::link::{JoinFailed, Joining};
@@ -24,6 +25,10 @@ use crate::transport::Transport;
 
 /// Gateways that a join token names: a token is a line that people copy.
 const TOKEN_GATEWAYS: usize = 3;
+/// How long a controller has for making another CA.
+const ROTATION: Duration = Duration::from_secs(60);
+/// How often it is looked whether it has.
+const ROTATION_LOOK: Duration = Duration::from_millis(100);
 
 fn refused(error: impl std::fmt::Display) -> Status {
     Status::failed_precondition(error.to_string())
@@ -152,7 +157,7 @@ impl pb::admin_server::Admin for AdminService {
                 self.config.cluster.clone(),
                 self.config.clusterset.clone(),
                 &role,
-                &[authority.certificate().to_vec()],
+                &authority.certificates(wall_clock()),
                 vec![gateway],
             ),
             secret: secret.clone(),
@@ -193,6 +198,32 @@ impl pb::admin_server::Admin for AdminService {
         tracing::warn!(peer = %told, "revoked");
         Ok(Response::new(pb::RevokeReply {}))
     }
+
+    async fn rotate_authority(
+        &self,
+        request: Request<pb::RotateAuthorityRequest>,
+    ) -> Result<Response<pb::RotateAuthorityReply>, Status> {
+        self.check(&request, &Call::Admin)?;
+        let before = leads(&self.core, &self.keys)?;
+        self.keys.rotate(wall_clock()).map_err(refused)?;
+        self.core.tell(Input::OwnBundle).await;
+        let until = Instant::now() + ROTATION;
+        loop {
+            let held = leads(&self.core, &self.keys)?;
+            if held.certificate() != before.certificate() {
+                return Ok(Response::new(pb::RotateAuthorityReply {
+                    authority: fingerprint(held.certificate()).0.to_vec(),
+                    former_until_ms: held.overlap().unwrap_or_default().0,
+                }));
+            }
+            if Instant::now() >= until {
+                return Err(Status::unavailable(
+                    "the controller keeps this cluster's CA, and has not made another one within a minute: see its log; it goes on trying",
+                ));
+            }
+            tokio::time::sleep(ROTATION_LOOK).await;
+        }
+    }
 }
 
 /// Certificates for our own processes.
@@ -214,7 +245,7 @@ impl CertificateService {
 fn issued(authority: &Authority, chain: Vec<Vec<u8>>) -> IssuedCertificate {
     IssuedCertificate {
         chain,
-        authorities: vec![authority.certificate().to_vec()],
+        authorities: authority.certificates(wall_clock()),
     }
 }
 

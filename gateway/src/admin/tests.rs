@@ -84,6 +84,7 @@ fn cutting_off() {
         authorities: vec![vec![1]],
         catalog_key: Vec::new(),
         gateways: Vec::new(),
+        succession: None,
     };
     let ca = authority_digest(&bundle).unwrap();
     trust.bundles.insert(west.clone(), bundle);

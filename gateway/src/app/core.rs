@@ -309,6 +309,7 @@ impl Driver {
             | Input::Stored(..)
             | Input::ControllerGone(_)
             | Input::Holding(_)
+            | Input::OwnBundle
             | Input::Drain => self.handle_office(input, now),
             Input::Alive(reply) => {
                 let _ = reply.send(());

@@ -103,6 +103,8 @@ pub enum Input {
     ControllerGone(u64),
     /// What this gateway holds and a leader must not lose.
     Holding(oneshot::Sender<Holding>),
+    /// What stands for this cluster has changed: another CA has taken over, or the former is no more taken.
+    OwnBundle,
     /// What is carried here.
     Carried(Carried),
     /// This gateway will stop soon; another should lead, and others carry.

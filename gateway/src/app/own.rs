@@ -2,6 +2,7 @@
 //! leader or the controller gave them. Where a controller appoints, the CA comes with the office and goes with it.
 
 mod renew;
+mod rotate;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,9 +14,10 @@ use causeway_certs::enrolment::{EnrolError, Member};
 use causeway_certs::name::Role;
 use causeway_certs::tls::{LeafCell, Tls};
 use causeway_certs::trust::{Trust, TrustHandle};
-use causeway_proto::model::{AuthorityMaterial, Timestamp, TrustBundle, TrustState};
+use causeway_proto::model::{AuthorityMaterial, Digest, Timestamp, TrustBundle, TrustState};
 
 use super::PATIENCE;
+use super::clock::wall_clock;
 use crate::catalog::Keys;
 use crate::config::{Config, Leadership};
 
@@ -31,6 +33,8 @@ pub struct OwnKeys {
     member: Option<Member>,
     /// What stands for this cluster: the leader makes it, followers have it from the leader.
     own_bundle: RwLock<Option<TrustBundle>>,
+    /// The CA that an operator wants another one to take over from, which the controller has to do.
+    unwanted: RwLock<Option<Digest>>,
 }
 
 /// An appointment that cannot be taken up.
@@ -62,7 +66,7 @@ impl OwnKeys {
             Leadership::Own => {
                 let authority = Authority::open(dir, cluster, set, now)?;
                 let leaf = authority.own_leaf(role, now)?;
-                let authorities = vec![authority.certificate().to_vec()];
+                let authorities = authority.certificates(now);
                 let trust = Trust::own_only(cluster.clone(), set.clone(), &authorities);
                 let cell = LeafCell::new(&leaf).map_err(CaError::from)?;
                 let tls = Tls::new(cell, TrustHandle::new(trust));
@@ -101,6 +105,7 @@ impl OwnKeys {
             authority: RwLock::new(authority.map(Arc::new)),
             member,
             own_bundle: RwLock::default(),
+            unwanted: RwLock::default(),
         }
     }
 
@@ -116,7 +121,7 @@ impl OwnKeys {
 
     /// The cluster's CA certificates, DER.
     fn authorities(&self) -> Vec<Vec<u8>> {
-        let own = self.authority().map(|a| vec![a.certificate().to_vec()]);
+        let own = self.authority().map(|a| a.certificates(wall_clock()));
         let member = || self.member.as_ref().and_then(|m| m.home().roots().ok());
         own.or_else(member).unwrap_or_default()
     }
@@ -141,13 +146,17 @@ impl OwnKeys {
         let (cluster, set) = (&self.config.cluster, &self.config.clusterset);
         let authority = Authority::from_material(given, cluster, set, now)?;
         authority.write(&self.config.state_dir)?;
-        let certificate = authority.certificate().to_vec();
+        self.hold(authority, now);
+        Ok(())
+    }
+
+    fn hold(&self, authority: Authority, now: Timestamp) {
+        let certificates = authority.certificates(now);
         *self
             .authority
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(authority));
-        self.tls.trust.own_is(&[certificate]);
-        Ok(())
+        self.tls.trust.own_is(&certificates);
     }
 
     /// Forgets the CA: another gateway leads.
@@ -168,7 +177,7 @@ impl OwnKeys {
     #[must_use]
     pub fn issued_bundle(&self) -> Option<TrustBundle> {
         let gateways = vec![self.config.advertise.session.clone()];
-        self.authority().map(|a| a.bundle(gateways))
+        self.authority().map(|a| a.bundle(gateways, wall_clock()))
     }
 
     /// When the CA ends.

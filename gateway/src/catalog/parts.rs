@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use causeway_proto::limits::NODES_PER_CLUSTER;
 use causeway_proto::model::{
     Address, Allocations, ClusterId, ClusterPart, EndpointPort, EndpointState, Export, Exports,
-    GatewayAddress, GatewayName, HeadlessEndpoint, Identity, IdentityNumber, Introduction,
-    Namespace, NamespacePart, Part, PartKey, Prefix, ServiceName, ServiceOffer, TrustState, Zone,
+    GatewayAddress, GatewayName, HeadlessEndpoint, Identity, IdentityNumber, Namespace,
+    NamespacePart, Part, PartKey, Prefix, ServiceName, ServiceOffer, TrustBundle, TrustState, Zone,
 };
 
 use crate::allot::identity_of;
@@ -27,7 +27,7 @@ pub struct Local<'a> {
     /// Peers towards which plain packets are allowed.
     pub plain_with: &'a BTreeSet<ClusterId>,
     /// Peers that it vouches for.
-    pub introductions: &'a BTreeMap<ClusterId, Introduction>,
+    pub introductions: &'a BTreeMap<ClusterId, TrustBundle>,
 }
 
 /// All parts. `before` are those of the last revision: ready counts move only when they have moved far.

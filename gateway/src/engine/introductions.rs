@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use causeway_proto::limits::INTRODUCTIONS;
-use causeway_proto::model::{ClusterId, Digest, Introduction, Problem, TrustBundle};
+use causeway_proto::model::{ClusterId, Digest, Problem, TrustBundle};
 
 use super::Gateway;
 use crate::catalog::PeerCatalog;
-use crate::introduce::{Said, introduced, paired};
+use crate::introduce::{Said, heard, paired};
 use crate::now::Now;
 
 /// What was last decided of introductions.
@@ -50,7 +50,7 @@ impl Gateway {
                     .collect(),
                 check: &check,
             };
-            let (next, problems) = introduced(&self.trust, &said);
+            let (next, problems) = heard(&self.trust, &said);
             self.vouched = Vouched { from, problems };
             self.set_trust(next, now);
         }
@@ -58,8 +58,9 @@ impl Gateway {
     }
 
     /// Those that a token has paired, each where its catalog says that its gateways are now.
-    pub(super) fn introductions(&self) -> BTreeMap<ClusterId, Introduction> {
-        let vouched = paired(&self.trust, &self.settings.cluster).filter_map(|(id, bundle)| {
+    /// And this cluster itself, once another CA has taken over.
+    pub(super) fn introductions(&self) -> BTreeMap<ClusterId, TrustBundle> {
+        let vouched = paired(&self.trust, &self.settings.cluster).map(|(id, bundle)| {
             let part = self
                 .catalog
                 .peers()
@@ -70,13 +71,15 @@ impl Gateway {
             if gateways.is_empty() {
                 gateways.clone_from(&bundle.gateways);
             }
-            let introduction = Introduction {
-                ca: bundle.authorities.first()?.clone(),
-                catalog_key: bundle.catalog_key.clone(),
+            let introduction = TrustBundle {
                 gateways,
+                ..bundle.clone()
             };
-            Some((id.clone(), introduction))
+            (id.clone(), introduction)
         });
-        vouched.take(INTRODUCTIONS).collect()
+        let own = self.trust.bundles.get_key_value(&self.settings.cluster);
+        let own = own.filter(|(_, bundle)| bundle.succession.is_some());
+        let own = own.map(|(id, bundle)| (id.clone(), bundle.clone()));
+        vouched.take(INTRODUCTIONS).chain(own).collect()
     }
 }

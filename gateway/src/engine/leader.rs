@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_certs::bundle::authority_digest;
+use causeway_certs::bundle::is_of;
 use causeway_proto::limits::{LEASE_MS, PREFIXES_PER_CLUSTER};
 use causeway_proto::model::{
     ByeReason, Carries, ClusterId, FollowHello, FollowState, GatewayAddress, GatewayName, Mapping,
@@ -96,8 +96,8 @@ impl Gateway {
     /// Whether it was cut off, and has not come back with another CA since.
     pub(super) fn is_cut_off(&self, id: &ClusterId) -> bool {
         let cut = self.trust.revocations.get(id);
-        let ca = self.trust.bundles.get(id).and_then(authority_digest);
-        cut.is_some_and(|cut| ca.is_none_or(|ca| ca == cut.ca))
+        let bundle = self.trust.bundles.get(id);
+        cut.is_some_and(|cut| bundle.is_none_or(|bundle| is_of(bundle, cut.ca)))
     }
 
     pub(super) fn trusted(&mut self, trust: TrustState, now: Now) {

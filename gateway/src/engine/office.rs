@@ -77,7 +77,7 @@ impl Gateway {
         self.office.word.as_ref().map_or(0, |word| word.term)
     }
 
-    /// What this gateway says of itself to a controller.
+    /// What this gateway says of itself to a controller, but for the CA.
     #[must_use]
     pub fn lead_hello(&self, local_address: &str, draining: bool, now: Now) -> LeadHello {
         let held = self.ledger.newest();
@@ -93,6 +93,8 @@ impl Gateway {
             leads: self.is_leader(),
             draining,
             unheard_ms: unheard.map(|(_, since)| now.age(since.mono_ms)),
+            authority: None,
+            rotate_authority: false,
         }
     }
 

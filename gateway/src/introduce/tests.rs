@@ -1,4 +1,4 @@
-use causeway_proto::model::{Revocation, Timestamp};
+use causeway_proto::model::{Revocation, Succession, Timestamp};
 
 use super::*;
 use crate::samples::id;
@@ -9,6 +9,20 @@ fn bundle(cluster: &str, ca: &str) -> TrustBundle {
         authorities: vec![ca.as_bytes().to_vec()],
         catalog_key: vec![1],
         gateways: vec![format!("{cluster}:7443")],
+        succession: None,
+    }
+}
+
+/// With a CA that took over from that one, while both are taken.
+fn after(cluster: &str, ca: &str, former: &str) -> TrustBundle {
+    let former = former.as_bytes().to_vec();
+    TrustBundle {
+        authorities: vec![ca.as_bytes().to_vec(), former.clone()],
+        succession: Some(Succession {
+            former,
+            cross: Vec::new(),
+        }),
+        ..bundle(cluster, ca)
     }
 }
 
@@ -23,20 +37,7 @@ fn east(peers: &[&str]) -> TrustState {
 
 /// What a peer says: whom it vouches for, with which CA, and whom it has cut off.
 fn part_of(vouches: &[(&str, &str)], revokes: &[&str]) -> ClusterPart {
-    let introduction = |(cluster, ca): &(&str, &str)| {
-        let TrustBundle {
-            mut authorities,
-            catalog_key,
-            gateways,
-            ..
-        } = bundle(cluster, ca);
-        let introduction = Introduction {
-            ca: authorities.remove(0),
-            catalog_key,
-            gateways,
-        };
-        (id(cluster), introduction)
-    };
+    let introduction = |(cluster, ca): &(&str, &str)| (id(cluster), bundle(cluster, ca));
     let revocation = |cluster: &&str| {
         let ca = authority_digest(&bundle(cluster, cluster)).unwrap();
         let time = Timestamp(1);
@@ -76,8 +77,8 @@ impl East {
             parts: parts.collect(),
             check: &check,
         };
-        let (next, problems) = introduced(&self.trust, &said);
-        let (again, _) = introduced(&next, &said);
+        let (next, problems) = heard(&self.trust, &said);
+        let (again, _) = heard(&next, &said);
         assert_eq!(again, next, "it comes to rest");
         self.trust = next;
         let peers = self.trust.bundles.keys().filter(|id| id.as_str() != "east");
@@ -256,4 +257,84 @@ fn a_flood_of_invented_clusters_is_bounded() {
         problems[0].contains("1000 peers are the most"),
         "{problems:?}"
     );
+}
+
+/// What a peer says of those bundles; itself, or others.
+fn says(bundles: &[TrustBundle]) -> ClusterPart {
+    let named = bundles.iter().map(|b| (b.cluster.clone(), b.clone()));
+    ClusterPart {
+        introductions: named.collect(),
+        ..ClusterPart::default()
+    }
+}
+
+impl East {
+    fn ca_of(&self, cluster: &str) -> Vec<&str> {
+        let bundle = self.trust.bundles.get(&id(cluster)).unwrap();
+        let authorities = bundle.authorities.iter();
+        authorities
+            .map(|ca| std::str::from_utf8(ca).unwrap())
+            .collect()
+    }
+}
+
+#[test]
+fn a_peer_itself_says_that_another_ca_took_over() {
+    let mut east = East::paired(&["west"]);
+    let (_, problems) = east.hears(&[("west", says(&[after("west", "new", "west")]))]);
+    assert_eq!(
+        (east.ca_of("west"), problems.len()),
+        (vec!["new", "west"], 0)
+    );
+    // The former is no more taken once west says so.
+    let mut over = after("west", "new", "west");
+    over.authorities.truncate(1);
+    east.hears(&[("west", says(std::slice::from_ref(&over)))]);
+    assert_eq!(east.ca_of("west"), ["new"]);
+    // And the next, but nothing that did not come from the one that is known, or that is not proven.
+    for (ca, former, why) in [
+        (
+            "other",
+            "west",
+            "did not take over from the one that is known",
+        ),
+        ("forged", "new", "the CA is that of another"),
+    ] {
+        let said = east.hears(&[("west", says(&[after("west", ca, former)]))]);
+        assert!(said.1[0].contains(why), "{said:?}");
+        assert_eq!(east.ca_of("west"), ["new"]);
+    }
+    east.hears(&[("west", says(&[after("west", "newer", "new")]))]);
+    assert_eq!(east.ca_of("west"), ["newer", "new"]);
+}
+
+#[test]
+fn introductions_bear_a_takeover_that_not_all_have_heard_of() {
+    let new = || says(&[after("far", "new", "far")]);
+    let old = || says(&[bundle("far", "far")]);
+    let mut east = East::paired(&["north", "west"]);
+    // The latest one that proves that it came from the other.
+    let said = east.hears(&[("north", old()), ("west", new())]);
+    assert_eq!(said, ("far by west, north, west".to_owned(), Vec::new()));
+    assert_eq!(east.ca_of("far"), ["new", "far"]);
+    // It stays whatever the vouchers have heard of, and their word changes no CA.
+    let said = east.hears(&[("north", old()), ("west", old())]);
+    assert_eq!(said, ("far by west, north, west".to_owned(), Vec::new()));
+    assert_eq!(east.ca_of("far"), ["new", "far"]);
+    let mut east = East::paired(&["west"]);
+    east.hears(&[("west", old())]);
+    let said = east.hears(&[("west", new())]);
+    assert_eq!(said, ("far by west, west".to_owned(), Vec::new()));
+    assert_eq!(east.ca_of("far"), ["far"]);
+    // Its own word does.
+    east.hears(&[("west", new()), ("far", new())]);
+    assert_eq!(east.ca_of("far"), ["new", "far"]);
+}
+
+#[test]
+fn cut_off_by_a_peer_before_the_takeover_is_cut_off_after() {
+    let mut east = East::paired(&["north", "west"]);
+    let vouches = says(&[after("far", "new", "far")]);
+    let said = east.hears(&[("north", part_of(&[], &["far"])), ("west", vouches)]);
+    assert_eq!(said.0, "north, west");
 }

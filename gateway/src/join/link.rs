@@ -103,7 +103,7 @@ impl Joining {
         let authority = authority.ok_or_else(|| leading.not_leader())?;
         Ok(OwnSide {
             facts: facts(&self.config, &leading.shared, &self.core.view(), peer),
-            bundle: authority.bundle(self.gateways(GATEWAYS_PER_CLUSTER)),
+            bundle: authority.bundle(self.gateways(GATEWAYS_PER_CLUSTER), wall_clock()),
         })
     }
 

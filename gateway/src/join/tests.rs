@@ -16,7 +16,7 @@ fn side_of(cluster: &str, set: &str) -> OwnSide {
     let (cluster, cluster_set) = (cluster.parse().unwrap(), set.parse().unwrap());
     let authority = Authority::open(dir.path(), &cluster, &cluster_set, NOW).unwrap();
     OwnSide {
-        bundle: authority.bundle(vec!["192.0.2.1:7443".to_owned()]),
+        bundle: authority.bundle(vec!["192.0.2.1:7443".to_owned()], NOW),
         facts: JoinFacts {
             cluster,
             cluster_set,

@@ -78,9 +78,10 @@ impl Hostile {
         let role = Role::parse("gateway/e1").unwrap();
         let leaf = LeafCell::new(&own.own_leaf(role, now).unwrap()).unwrap();
         let mut state = TrustState::default();
-        state
-            .bundles
-            .insert("west".parse().unwrap(), peer.bundle(Vec::new()));
+        state.bundles.insert(
+            "west".parse().unwrap(),
+            peer.bundle(Vec::new(), app::wall_clock()),
+        );
         let roots = vec![own.certificate().to_vec()];
         let trust = Trust::new("east".parse().unwrap(), set.clone(), &roots, &state);
         Self {

@@ -47,5 +47,6 @@ pub fn bundle(cluster: &ClusterId) -> TrustBundle {
         authorities: vec![b"ca".to_vec()],
         catalog_key: secret(cluster),
         gateways: Vec::new(),
+        succession: None,
     }
 }

@@ -21,7 +21,7 @@ const STOCK: Sliced = Sliced {
 };
 
 /// The peers of a cluster that are live, as its gateway on this node says.
-fn live(mesh: &Mesh, node: &str) -> BTreeSet<String> {
+pub fn live(mesh: &Mesh, node: &str) -> BTreeSet<String> {
     let peers = mesh.operator(node).json(&["peers"]).unwrap();
     let peers = peers["peers"].as_array().unwrap().clone();
     let live = peers

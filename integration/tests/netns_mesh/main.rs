@@ -10,6 +10,7 @@ mod gateways;
 mod introductions;
 mod life;
 mod path;
+mod rotation;
 mod state;
 mod trust;
 

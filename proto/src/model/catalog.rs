@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Address, Affinity, ClusterId, ExportPort, GatewayName, Identity, IdentityNumber,
     InternalTrafficPolicy, IpFamily, Locality, LossPolicy, Namespace, NodeName, PeerNumber, Prefix,
-    Protocol, Revision, ServiceName, Timestamp, Zone,
+    Protocol, Revision, ServiceName, Timestamp, TrustBundle, Zone,
 };
 
 /// A SHA-256 digest.
@@ -119,8 +119,8 @@ pub struct ClusterPart {
     pub numbers: BTreeMap<ClusterId, PeerNumber>,
     /// Clusters cut off for good.
     pub revocations: BTreeMap<ClusterId, Revocation>,
-    /// Members that it vouches for.
-    pub introductions: BTreeMap<ClusterId, Introduction>,
+    /// Members that it vouches for, and itself once its CA was rolled over.
+    pub introductions: BTreeMap<ClusterId, TrustBundle>,
 }
 
 /// How a gateway is reached.
@@ -139,17 +139,6 @@ pub struct Revocation {
     pub ca: Digest,
     /// When.
     pub time: Timestamp,
-}
-
-/// A member vouched for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Introduction {
-    /// Its CA certificate, DER.
-    pub ca: Vec<u8>,
-    /// Certificate of its catalog key, DER.
-    pub catalog_key: Vec<u8>,
-    /// Where its gateways are, `HOST:PORT`.
-    pub gateways: Vec<String>,
 }
 
 /// What peers may know of one namespace.

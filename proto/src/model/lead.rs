@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Allocations, ClusterId, GatewayName, NodeName, Prefix, TrustState};
+use super::{
+    Allocations, ClusterId, Digest, GatewayName, NodeName, Prefix, Succession, TrustState,
+};
 
 /// UDP port of tunnel packets where nothing else is set, the same in the whole clusterset.
 pub const TUNNEL_PORT: u16 = 7472;
@@ -19,6 +21,8 @@ pub struct AuthorityMaterial {
     pub catalog_certificate: Vec<u8>,
     /// PKCS #8 in DER.
     pub catalog_key: Vec<u8>,
+    /// How the CA came after another one; `None`: it is the first of this cluster.
+    pub succession: Option<Succession>,
 }
 
 impl fmt::Debug for AuthorityMaterial {
@@ -194,6 +198,10 @@ pub struct LeadHello {
     pub draining: bool,
     /// Milliseconds for which it has not heard that leader; `None` when it hears it, leads itself, or follows nobody.
     pub unheard_ms: Option<u64>,
+    /// The CA that it holds.
+    pub authority: Option<Digest>,
+    /// An operator asks that another CA take over from that one.
+    pub rotate_authority: bool,
 }
 
 /// What the leader alone writes, to be stored. What is `None` has not changed since the one before on this stream.
@@ -272,6 +280,7 @@ mod tests {
             key: vec![171],
             catalog_certificate: vec![171],
             catalog_key: vec![171],
+            succession: None,
         };
         assert!(!format!("{material:?}").contains("171"));
     }

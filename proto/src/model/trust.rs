@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterId, Digest, Revocation, Timestamp};
 
-/// What a pairing exchanges: speaks for `cluster` and for no other.
+/// What a pairing exchanges and an introduction tells: speaks for `cluster` and for no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustBundle {
     /// Whose.
@@ -18,6 +18,18 @@ pub struct TrustBundle {
     pub catalog_key: Vec<u8>,
     /// Where its gateways take sessions, `HOST:PORT`.
     pub gateways: Vec<String>,
+    /// How its CA came after another one; `None`: it is its first.
+    #[serde(default)]
+    pub succession: Option<Succession>,
+}
+
+/// The CA before the present one, and its word for it: whoever trusts the former may trust the present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Succession {
+    /// The former CA, self-signed, DER.
+    pub former: Vec<u8>,
+    /// Name and key of the present one, signed by the former, DER.
+    pub cross: Vec<u8>,
 }
 
 /// Shared by the gateways of a cluster; the leader writes it.

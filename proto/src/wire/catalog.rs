@@ -1,17 +1,17 @@
 //! Pure: what peers may know of a cluster.
 
 use super::Encoded;
-use super::export::{Traits, addresses, dial_addresses, service_ports, text_of, texts, traits_of};
+use super::export::{Traits, addresses, service_ports, text_of, texts, traits_of};
 use super::field::{
-    Code, Fault, InvalidWire, Read, address, array, at_most, code, contradiction, der, digest,
+    Code, Fault, InvalidWire, Read, address, array, at_most, code, contradiction, digest,
     identity_number, list, map, maybe, name, need, one, other_number, set, small, text,
 };
 use super::pb::model as pb;
 use crate::limits;
 use crate::model::{
     Address, CatalogDelta, ClusterId, ClusterPart, GatewayAddress, GatewayName, Header,
-    HeadlessEndpoint, Introduction, NamespacePart, NodeName, Part, PartKey, PartProof, PeerNumber,
-    Revocation, ServiceName, ServiceOffer, SignedHeader, SignedPart, Timestamp, Zone,
+    HeadlessEndpoint, NamespacePart, NodeName, Part, PartKey, PartProof, PeerNumber, Revocation,
+    ServiceName, ServiceOffer, SignedHeader, SignedPart, Timestamp, Zone,
 };
 
 impl From<&Header> for pb::Header {
@@ -273,29 +273,6 @@ impl TryFrom<pb::Revocation> for (ClusterId, Revocation) {
     }
 }
 
-impl From<(&ClusterId, &Introduction)> for pb::Introduction {
-    fn from((cluster, i): (&ClusterId, &Introduction)) -> Self {
-        Self {
-            cluster: cluster.to_string(),
-            ca: i.ca.clone(),
-            catalog_key: i.catalog_key.clone(),
-            gateways: i.gateways.clone(),
-        }
-    }
-}
-
-impl TryFrom<pb::Introduction> for (ClusterId, Introduction) {
-    type Error = InvalidWire;
-    fn try_from(i: pb::Introduction) -> Read<Self> {
-        let introduction = Introduction {
-            ca: one("ca", i.ca, der)?,
-            catalog_key: one("catalog_key", i.catalog_key, der)?,
-            gateways: dial_addresses("gateways", i.gateways)?,
-        };
-        Ok((one("cluster", i.cluster, name)?, introduction))
-    }
-}
-
 impl From<&ClusterPart> for pb::ClusterPart {
     fn from(p: &ClusterPart) -> Self {
         Self {
@@ -305,7 +282,7 @@ impl From<&ClusterPart> for pb::ClusterPart {
             plain_with: texts(&p.plain_with),
             numbers: p.numbers.iter().map(Into::into).collect(),
             revocations: p.revocations.iter().map(Into::into).collect(),
-            introductions: p.introductions.iter().map(Into::into).collect(),
+            introductions: p.introductions.values().map(Into::into).collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Pure: who leads by the controller's word, and what a leader must not lose.
 
-use super::field::{InvalidWire, Read, der, list, map, maybe, name, need, one, port, set, text};
+use super::field::{
+    InvalidWire, Read, der, digest, list, map, maybe, name, need, one, port, set, text,
+};
 use super::pb::{local as pb, model};
 use super::{Encoded, Fault};
 use crate::limits;
@@ -16,6 +18,7 @@ impl From<&AuthorityMaterial> for model::AuthorityMaterial {
             key: m.key.clone(),
             catalog_certificate: m.catalog_certificate.clone(),
             catalog_key: m.catalog_key.clone(),
+            succession: m.succession.as_ref().map(Into::into),
         }
     }
 }
@@ -28,6 +31,7 @@ impl TryFrom<model::AuthorityMaterial> for AuthorityMaterial {
             key: one("key", m.key, der)?,
             catalog_certificate: one("catalog_certificate", m.catalog_certificate, der)?,
             catalog_key: one("catalog_key", m.catalog_key, der)?,
+            succession: maybe("succession", m.succession, TryFrom::try_from)?,
         })
     }
 }
@@ -186,6 +190,8 @@ impl From<&LeadHello> for pb::LeadHello {
             leads: h.leads,
             draining: h.draining,
             unheard_ms: h.unheard_ms,
+            authority: h.authority.map(|digest| digest.0.to_vec()),
+            rotate_authority: h.rotate_authority,
         }
     }
 }
@@ -204,6 +210,8 @@ impl TryFrom<pb::LeadHello> for LeadHello {
             leads: h.leads,
             draining: h.draining,
             unheard_ms: h.unheard_ms,
+            authority: maybe("authority", h.authority, digest)?,
+            rotate_authority: h.rotate_authority,
         })
     }
 }

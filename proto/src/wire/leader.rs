@@ -11,7 +11,7 @@ use crate::limits;
 use crate::model::{
     Address, Allocations, Allotted, BackendPort, ClusterId, Digest, Identity, IdentityNumber,
     IssuedEnrolment, IssuedToken, NodeName, PartKey, PeerAllotment, Protocol, ServiceName,
-    Timestamp, TrustBundle, TrustState,
+    Succession, Timestamp, TrustBundle, TrustState,
 };
 
 impl From<&Allocations> for pb::Allocations {
@@ -188,7 +188,27 @@ impl From<&TrustBundle> for pb::TrustBundle {
             authorities: b.authorities.clone(),
             catalog_key: b.catalog_key.clone(),
             gateways: b.gateways.clone(),
+            succession: b.succession.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&Succession> for pb::Succession {
+    fn from(s: &Succession) -> Self {
+        Self {
+            former: s.former.clone(),
+            cross: s.cross.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Succession> for Succession {
+    type Error = InvalidWire;
+    fn try_from(s: pb::Succession) -> Read<Self> {
+        Ok(Self {
+            former: one("former", s.former, der)?,
+            cross: one("cross", s.cross, der)?,
+        })
     }
 }
 
@@ -208,6 +228,7 @@ impl TryFrom<pb::TrustBundle> for TrustBundle {
             authorities: authorities(b.authorities)?,
             catalog_key: one("catalog_key", b.catalog_key, der)?,
             gateways: dial_addresses("gateways", b.gateways)?,
+            succession: maybe("succession", b.succession, TryFrom::try_from)?,
         })
     }
 }

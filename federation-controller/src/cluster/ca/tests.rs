@@ -10,6 +10,7 @@ struct Bed {
     _home: watch::Sender<Option<Home>>,
     activity: watch::Sender<Activity>,
     recovery: watch::Sender<Recovery>,
+    unwanted: watch::Sender<Option<Digest>>,
     standing: watch::Receiver<Standing>,
     stored: watch::Receiver<Option<Stored>>,
     clock: Clock,
@@ -25,6 +26,7 @@ fn home(cluster: &str) -> Home {
 fn replica(fake: &Fake, me: &str, activity: Activity) -> Bed {
     let (activity, active) = watch::channel(activity);
     let (recovery, asked) = watch::channel(Recovery::default());
+    let (unwanted_told, unwanted) = watch::channel(None);
     let (home_told, home) = watch::channel(Some(home("east")));
     let (troubles, clock) = (Troubles::default(), Clock::start());
     let namespace = "causeway-system";
@@ -43,6 +45,7 @@ fn replica(fake: &Fake, me: &str, activity: Activity) -> Bed {
         home,
         active,
         asked,
+        unwanted,
         keeper,
         &troubles,
         clock,
@@ -52,6 +55,7 @@ fn replica(fake: &Fake, me: &str, activity: Activity) -> Bed {
         _home: home_told,
         activity,
         recovery,
+        unwanted: unwanted_told,
         standing,
         stored,
         clock,
@@ -188,4 +192,75 @@ async fn another_clusters_ca_is_not_used_and_not_replaced() {
             .any(|asked| asked.writes() && asked.path.contains("causeway-ca"))
     );
     one.activity.send_replace(Activity::Standby);
+}
+
+impl Bed {
+    /// The CA that is used, and the one before it.
+    fn used(&self) -> (Digest, Option<Digest>) {
+        match &*self.standing.borrow() {
+            Standing::Ready(issuing) => {
+                let succession = issuing.authority.material().succession.as_ref();
+                let former = succession.map(|s| fingerprint(&s.former));
+                (fingerprint(issuing.authority.certificate()), former)
+            }
+            _ => Default::default(),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_takes_over_once_for_each_time_that_it_is_asked_for() {
+    let fake = Fake::new();
+    let mut one = replica(&fake, "a", Activity::Active(1));
+    let mut two = replica(&fake, "b", Activity::Standby);
+    one.asks();
+    one.material().await;
+    two.material().await;
+    let (first, none) = one.used();
+    assert_eq!(none, None);
+    for bed in [&one, &two] {
+        bed.unwanted.send_replace(Some(first));
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (second, former) = one.used();
+    assert_eq!(former, Some(first));
+    assert_eq!(two.used(), one.used());
+    assert_eq!(fake.get(PATH).unwrap()["immutable"], true);
+    // The leader is slow to take it up, or asks for another one at once.
+    one.unwanted.send_replace(Some(second));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(one.used(), (second, Some(first)));
+    let three = replica(&fake, "c", Activity::Active(2));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(three.used(), one.used());
+}
+
+/// Whatever becomes of any request, all use one CA in the end, and it is the first or took over from it.
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_breaks_off_loses_no_ca() {
+    for nth in 0..12 {
+        for fault in [Fault::Refused(500), Fault::Lost, Fault::Unanswered] {
+            let fake = Fake::new();
+            let mut one = replica(&fake, "a", Activity::Active(1));
+            let mut two = replica(&fake, "b", Activity::Active(2));
+            one.asks();
+            two.asks();
+            one.material().await;
+            two.material().await;
+            let (first, _) = one.used();
+            let (begin, asked_of) = (fake.asked().len(), "causeway-ca");
+            fake.faults(move |asked| {
+                let late = asked.number > begin + nth && asked.number % 2 == 0;
+                (asked.path.contains(asked_of) && late).then_some(fault)
+            });
+            for bed in [&one, &two] {
+                bed.unwanted.send_replace(Some(first));
+            }
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            fake.well();
+            tokio::time::sleep(Duration::from_secs(90)).await;
+            assert_eq!(one.used(), two.used());
+            assert_eq!(one.used().1, Some(first));
+        }
+    }
 }

@@ -18,6 +18,8 @@ fn hello(gateway: &str, leader: &str) -> LeadHello {
         leads: gateway == leader,
         draining: false,
         unheard_ms: None,
+        authority: None,
+        rotate_authority: false,
     }
 }
 

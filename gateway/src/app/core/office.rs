@@ -41,6 +41,7 @@ impl Driver {
                     state: self.gateway.leader_state(),
                 });
             }
+            Input::OwnBundle if self.gateway.is_leader() => self.publish_own_bundle(now),
             Input::Drain => {
                 self.draining = true;
                 self.gateway.leave_soon(now);
@@ -118,7 +119,8 @@ impl Driver {
     /// Tells controllers what has changed, and the one that stores what to store.
     pub(super) fn feed_controllers(&mut self, now: Now) {
         let address = self.config.advertise.local.clone().unwrap_or_default();
-        let hello = self.gateway.lead_hello(&address, self.draining, now);
+        let mut hello = self.gateway.lead_hello(&address, self.draining, now);
+        (hello.authority, hello.rotate_authority) = self.keys.held_authority();
         let storing = self.gateway.store_stream();
         for (stream, controller) in &mut self.controllers {
             let news = controller.told.as_ref().is_none_or(|(told, at)| {

@@ -34,19 +34,50 @@ impl OwnKeys {
             &self.config.enrolment,
         ) {
             (Leadership::Other(_, leader), Some(member), _) => {
-                let leader = std::slice::from_ref(leader);
-                dial::keep(member, leader, None, PATIENCE, jitter, wall_clock).await;
+                self.renew_follower(member, std::slice::from_ref(leader), jitter)
+                    .await;
             }
             (Leadership::Controller, Some(member), Some(Means::Token(by))) => {
                 self.renew_appointed(core, member, by, jitter).await;
             }
-            _ => self.renew_own(jitter).await,
+            _ => self.renew_own(core, jitter).await,
         }
     }
 
-    /// The leader for good issues its leaf itself.
-    async fn renew_own(&self, jitter: u64) {
+    /// A gateway does not wait for its leaf's time where another CA has taken over: peers that have just come know only that
+    /// one.
+    fn is_due(&self, member: &Member, jitter: u64) -> bool {
+        member.renew_in(jitter, wall_clock()) == 0 || self.is_superseded()
+    }
+
+    async fn renew_follower(&self, member: &Member, leader: &[GatewayAt], jitter: u64) {
         loop {
+            tokio::time::sleep(LOOK).await;
+            if self.is_due(member, jitter) {
+                self.renewed(dial::renew(member, leader, PATIENCE).await)
+                    .await;
+            }
+        }
+    }
+
+    /// Says how it went, and waits where trying again at once would help nobody.
+    async fn renewed(&self, renewed: Result<(), EnrolError>) {
+        match renewed {
+            Ok(()) => {
+                tracing::info!("certificate renewed");
+                if !self.is_superseded() {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(error = causes(&error), "certificate not renewed"),
+        }
+        tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
+    }
+
+    /// The leader for good issues its leaf itself.
+    async fn renew_own(&self, core: &Core, jitter: u64) {
+        loop {
+            self.look_after_authority(core, wall_clock()).await;
             let window = self.tls.leaf.validity();
             let wait = window.map_or(0, |window| renew_in(window, jitter, wall_clock()));
             if wait > 0 {
@@ -63,7 +94,7 @@ impl OwnKeys {
         }
     }
 
-    fn issue(&self) -> Result<(), CaError> {
+    pub(super) fn issue(&self) -> Result<(), CaError> {
         if let Some(authority) = self.authority() {
             let role = Role::Gateway(self.config.name.clone());
             let leaf = authority.own_leaf(role, wall_clock())?;
@@ -81,15 +112,10 @@ impl OwnKeys {
             tokio::time::sleep(LOOK).await;
             let lost = core.leading().controllers == 0;
             waited = if lost { waited + LOOK } else { Duration::ZERO };
-            if member.renew_in(jitter, wall_clock()) == 0 {
-                let renewed = self.renew_anywhere(core, member, by).await;
-                match renewed {
-                    Ok(()) => tracing::info!("certificate renewed"),
-                    Err(error) => {
-                        tracing::warn!(error = causes(&error), "certificate not renewed");
-                        tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
-                    }
-                }
+            self.look_after_authority(core, wall_clock()).await;
+            if self.is_due(member, jitter) {
+                self.renewed(self.renew_anywhere(core, member, by).await)
+                    .await;
             } else if waited >= ENROL_AGAIN {
                 waited = Duration::ZERO;
                 self.enrol_again(core, member, by, &mut said).await;
@@ -133,7 +159,7 @@ impl OwnKeys {
             let issue = async |csr: Vec<u8>| {
                 Ok(Issued {
                     chain: authority.issue(&csr, &name, wall_clock())?,
-                    authorities: vec![authority.certificate().to_vec()],
+                    authorities: authority.certificates(wall_clock()),
                 })
             };
             return member.renew(issue).await;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde_json::Value;
 
 use crate::suite::case::{Case, Turn, case};
@@ -12,7 +13,7 @@ use crate::suite::expect::{self, Look, within};
 use crate::suite::hope::{CONDITIONS, first};
 use crate::suite::install::{self, helm};
 use crate::suite::kind::{CONFIG_MAP, EXPORT, IMPORT, LEASE, NODE, PEER, PROPERTY, SECRET, SLICE};
-use crate::suite::scene::{BOTH, Scene, Side};
+use crate::suite::scene::{BOTH, SYSTEM, Scene, Side};
 use crate::suite::seen::{self, Slice};
 use crate::suite::traffic::Traffic;
 use crate::suite::wanted::{self, HELLO, Server, Service};
@@ -23,6 +24,12 @@ pub const CASES: &[Case] = &[
         "life.upgrade-and-rollback",
         "an upgrade and a rollback under traffic, without a failed request",
         upgrade_and_rollback,
+    )
+    .turn(Turn::Alone),
+    case(
+        "life.ca-rotated",
+        "another CA takes over in both clusters under traffic, without a failed request",
+        ca_rotated,
     )
     .turn(Turn::Alone),
     case(
@@ -55,6 +62,16 @@ fn to(scene: &Scene<'_>) -> String {
     format!("{}:80", scene.domain(HELLO))
 }
 
+/// Makes every pod of those parts new, by something in them that is another.
+fn make_new(scene: &Scene<'_>, side: Side, parts: &[&str]) -> anyhow::Result<()> {
+    let run = &scene.stage.run;
+    let set = |part: &&str| format!("{part}.podAnnotations.e2e={run}-{}", parts.len());
+    let sets: Vec<_> = parts.iter().map(set).collect();
+    let more = sets.iter().flat_map(|set| ["--set-string", set]);
+    let more: Vec<_> = more.collect();
+    install::install(scene.stage, side, &more)
+}
+
 fn upgrade_and_rollback(scene: &Scene<'_>) -> anyhow::Result<()> {
     let (stage, east, west) = (scene.stage, scene.east(), scene.west());
     east.deploy(&plain(), 8080, 2)?;
@@ -63,15 +80,8 @@ fn upgrade_and_rollback(scene: &Scene<'_>) -> anyhow::Result<()> {
     let mut clients = west.clients()?;
     clients.extend(west.host_clients()?);
     let traffic = Traffic::start(scene, &clients, &to(scene))?;
-    // Something that makes every pod of ours new.
-    let mut more = Vec::new();
-    for part in ["gateway", "agent", "controller"] {
-        more.push("--set-string".to_owned());
-        more.push(format!("{part}.podAnnotations.e2e={}", stage.run));
-    }
-    let more: Vec<_> = more.iter().map(String::as_str).collect();
     for side in BOTH {
-        install::install(stage, side, &more)?;
+        make_new(scene, side, &["gateway", "agent", "controller"])?;
         scene.show(format_args!("{}: helm upgrade", scene.at(side)));
         traffic.goes_on()?;
     }
@@ -80,6 +90,55 @@ fn upgrade_and_rollback(scene: &Scene<'_>) -> anyhow::Result<()> {
         helm(stage, side, &args)?;
         install::ready(stage, side)?;
         scene.show(format_args!("{}: helm rollback", scene.at(side)));
+        traffic.goes_on()?;
+    }
+    traffic.unharmed()
+}
+
+/// The CA in a cluster's Secret, and whether it took over from another one.
+fn ca(scene: &Scene<'_>, side: Side) -> anyhow::Result<(Value, bool)> {
+    let place = scene.at(side);
+    let secret = place.cluster.get(SECRET, SYSTEM, "causeway-ca")?;
+    let secret = secret.with_context(|| format!("{place}: no Secret causeway-ca"))?;
+    let field = |name: &str| secret.pointer(&format!("/data/{name}"));
+    let ca = field("ca.crt").cloned().unwrap_or_default();
+    Ok((ca, field("former.crt").is_some()))
+}
+
+fn ca_rotated(scene: &Scene<'_>) -> anyhow::Result<()> {
+    let (west, east) = (scene.west(), scene.east());
+    east.deploy(&plain(), 8080, 2)?;
+    east.export()?;
+    west.answers(&west.client()?, "tcp", &to(scene), 5, "east", |_| true)?;
+    let mut clients = west.clients()?;
+    clients.extend(west.host_clients()?);
+    let traffic = Traffic::start(scene, &clients, &to(scene))?;
+    for side in BOTH {
+        let place = scene.at(side);
+        let (before, rotated) = ca(scene, side)?;
+        // In clusters that were kept from an earlier run the former may be in use still.
+        if !rotated {
+            let said = install::causeway(scene.stage, side, &["ca", "rotate"])?;
+            let (after, rotated) = ca(scene, side)?;
+            anyhow::ensure!(
+                rotated && after != before && said.contains("are taken until"),
+                "{place}: another CA in the Secret\n  seen: {said}"
+            );
+        }
+        let again = install::causeway(scene.stage, side, &["ca", "rotate"]);
+        let again = again
+            .err()
+            .map(|error| format!("{error:#}"))
+            .unwrap_or_default();
+        anyhow::ensure!(
+            again.contains("can be rotated again after that"),
+            "{place}: no second takeover while the first lasts\n  seen: {again}"
+        );
+        traffic.goes_on()?;
+    }
+    // All that was known before is asked for again, of the CA that took over.
+    for side in BOTH {
+        make_new(scene, side, &["gateway", "controller"])?;
         traffic.goes_on()?;
     }
     traffic.unharmed()

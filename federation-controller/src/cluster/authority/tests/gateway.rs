@@ -185,6 +185,8 @@ impl Gateway {
             leads: disk.leads,
             draining: disk.draining,
             unheard_ms: None,
+            authority: None,
+            rotate_authority: false,
         }
     }
 

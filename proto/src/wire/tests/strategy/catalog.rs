@@ -58,16 +58,10 @@ pub(in crate::wire::tests) fn revocation() -> impl Strategy<Value = Revocation> 
 pub(in crate::wire::tests) fn cluster_part() -> impl Strategy<Value = ClusterPart> {
     let gateway = ("[a-z]{1,5}:7443", address())
         .prop_map(|(session, tunnel)| GatewayAddress { session, tunnel });
-    let introduction = (
-        vec(any::<u8>(), 0..9),
-        vec(any::<u8>(), 0..9),
-        vec("[a-z]{1,5}:7443", 0..3),
-    )
-        .prop_map(|(ca, catalog_key, gateways)| Introduction {
-            ca,
-            catalog_key,
-            gateways,
-        });
+    let introductions = vec(bundle(), 0..3).prop_map(|bundles| {
+        let named = bundles.into_iter();
+        named.map(|b| (b.cluster.clone(), b)).collect()
+    });
     (
         btree_map(gateway_name(), gateway, 0..3),
         btree_map(node_name(), vec(address(), 0..3), 0..3),
@@ -75,7 +69,7 @@ pub(in crate::wire::tests) fn cluster_part() -> impl Strategy<Value = ClusterPar
         btree_set(cluster(), 0..3),
         btree_map(cluster(), peer_number(), 0..3),
         btree_map(cluster(), revocation(), 0..3),
-        btree_map(cluster(), introduction, 0..3),
+        introductions,
     )
         .prop_map(
             |(gateways, nodes, prefixes, plain_with, numbers, revocations, introductions)| {

@@ -11,14 +11,15 @@ fn address_text() -> impl Strategy<Value = String> {
 }
 
 fn authority() -> impl Strategy<Value = AuthorityMaterial> {
-    (der(), der(), der(), der()).prop_map(|(certificate, key, catalog_certificate, catalog_key)| {
-        AuthorityMaterial {
+    (der(), der(), der(), der(), maybe(succession())).prop_map(
+        |(certificate, key, catalog_certificate, catalog_key, succession)| AuthorityMaterial {
             certificate,
             key,
             catalog_certificate,
             catalog_key,
-        }
-    })
+            succession,
+        },
+    )
 }
 
 fn leader_state() -> impl Strategy<Value = LeaderState> {
@@ -89,8 +90,9 @@ fn lead_hello() -> impl Strategy<Value = LeadHello> {
         any::<(u64, (u64, u64), u64)>(),
         maybe(gateway_name()),
         any::<(bool, bool, Option<u64>)>(),
+        (maybe(digest()), any::<bool>()),
     )
-        .prop_map(|((gateway, node, local_address), seen, leader, now)| {
+        .prop_map(|((gateway, node, local_address), seen, leader, now, ca)| {
             let (epoch, held, term) = seen;
             let (leads, draining, unheard_ms) = now;
             LeadHello {
@@ -104,6 +106,8 @@ fn lead_hello() -> impl Strategy<Value = LeadHello> {
                 leads,
                 draining,
                 unheard_ms,
+                authority: ca.0,
+                rotate_authority: ca.1,
             }
         })
 }

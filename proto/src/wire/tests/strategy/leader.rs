@@ -54,15 +54,21 @@ pub(in crate::wire::tests) fn bundle() -> impl Strategy<Value = TrustBundle> {
         vec(der(), 1..3),
         der(),
         vec("[a-z]{1,5}:7443", 0..3),
+        maybe(succession()),
     )
         .prop_map(
-            |(cluster, authorities, catalog_key, gateways)| TrustBundle {
+            |(cluster, authorities, catalog_key, gateways, succession)| TrustBundle {
                 cluster,
                 authorities,
                 catalog_key,
                 gateways,
+                succession,
             },
         )
+}
+
+pub(super) fn succession() -> impl Strategy<Value = Succession> {
+    (der(), der()).prop_map(|(former, cross)| Succession { former, cross })
 }
 
 pub(in crate::wire::tests) fn trust() -> impl Strategy<Value = TrustState> {
