@@ -159,6 +159,11 @@ pub enum Command {
     },
     /// Dropped packets by node and reason
     Drops,
+    /// Try the ways to peers at both ends, and say what to do
+    Doctor {
+        /// Only to this one
+        peer: Option<ClusterId>,
+    },
 }
 
 /// Commands about tokens.

@@ -1,6 +1,7 @@
 //! Shell: one file per command: parse, call, print.
 
 mod ca;
+mod doctor;
 mod drops;
 mod enroll;
 mod join;
@@ -14,18 +15,26 @@ mod status;
 mod token;
 mod whois;
 
+use std::time::Duration;
+
 use crate::args::{CaCommand, Cli, Command, PeerCommand};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::kubernetes::Need;
 use crate::progress::Progress;
 
+/// A diagnosis waits for what does not answer, at both ends.
+const DOCTOR: Duration = Duration::from_secs(30);
+
 /// Runs what the command line says.
 ///
 /// # Errors
 /// When it was not done.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
-    let global = cli.global;
+    let mut global = cli.global;
+    if matches!(cli.command, Command::Doctor { .. }) {
+        global.timeout = global.timeout.max(DOCTOR);
+    }
     if let Command::Login(args) = &cli.command {
         return login::run(args, &global).await;
     }
@@ -58,6 +67,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Services { service } => services::run(service, &client, output).await,
         Command::Resolve(args) => resolve::run(args, &client, output).await,
         Command::Whois { address } => whois::run(address, &client, output).await,
+        Command::Doctor { peer } => doctor::run(peer, &client, output).await,
         Command::Drops => drops::run(&client, output).await,
     }
 }
@@ -74,6 +84,7 @@ fn need(command: &Command) -> Need {
             | Command::Resolve(_)
             | Command::Whois { .. }
             | Command::Drops
+            | Command::Doctor { .. }
     );
     if reads { Need::Any } else { Need::Leader }
 }

@@ -4,6 +4,7 @@
 //! Fields are only ever added.
 
 mod address;
+mod doctor;
 mod drops;
 mod enrolment;
 mod join;
@@ -15,6 +16,7 @@ mod status;
 use serde::Serialize;
 
 pub use address::WhoisForm;
+pub use doctor::DoctorForm;
 pub use drops::DropsForm;
 pub use enrolment::{EnrolmentForm, LeaveForm, RevokeForm, RotateForm, TokenForm};
 pub use join::JoinForm;

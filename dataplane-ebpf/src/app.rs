@@ -7,6 +7,7 @@ mod health;
 mod hooks;
 mod report;
 mod source;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use anyhow::Context;
 use causeway_certs::dial::causes;
 use causeway_certs::health::Answering;
 use causeway_proto::model::{
-    Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
+    Check, Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
 };
 use health::Health;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,8 @@ use crate::probe::Prober;
 
 /// How often counters are read, reports and probes sent, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks between looks at the ways to gateways.
+const WAYS_EACH: u64 = 10;
 /// Ticks between counts of flows when they are many: a count is a call for each.
 const FLOWS_EACH: u64 = 10;
 /// Few enough to be counted each time.
@@ -100,6 +103,8 @@ struct Agent {
     compiled: Vec<Problem>,
     failures: BTreeMap<&'static str, String>,
     flows: Option<(u64, u64)>,
+    /// Its ways to gateways, as last looked up.
+    ways: Vec<Check>,
     ticks: u64,
 }
 
@@ -162,6 +167,9 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                 if agent.miss_devices().await || !agent.failures.is_empty() {
                     agent.hook();
                     agent.step().await;
+                }
+                if agent.ways.is_empty() || agent.ticks.is_multiple_of(WAYS_EACH) {
+                    agent.look_at_ways().await;
                 }
                 agent.tell(&tell_report);
                 health.tick(agent.ready());
@@ -228,6 +236,7 @@ impl Agent {
             compiled: Vec::new(),
             failures: BTreeMap::new(),
             flows: None,
+            ways: Vec::new(),
             ticks: 0,
         }
     }

@@ -10,6 +10,7 @@ mod inside;
 mod link;
 mod tap;
 mod uplink;
+pub mod ways;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

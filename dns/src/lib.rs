@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod count;
+pub mod question;
 pub mod server;
 pub mod wire;
 pub mod zone;

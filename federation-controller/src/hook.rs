@@ -8,7 +8,6 @@ mod dns;
 pub mod gateways;
 mod install;
 mod label;
-pub mod question;
 mod refusal;
 mod site;
 mod uninstall;

@@ -4,6 +4,7 @@ mod carry;
 mod clock;
 mod core;
 mod device;
+mod diagnose;
 mod dial;
 mod handle;
 mod health;
@@ -26,6 +27,7 @@ use causeway_certs::dial::Patience;
 use causeway_certs::files::private_dir;
 use causeway_certs::serve::SocketFile;
 use causeway_proto::limits::VIEW_BYTES;
+use causeway_proto::model::{ClusterId, Report};
 use causeway_proto::wire::{DESCRIPTORS, pb};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -44,6 +46,7 @@ use crate::transport::{CONNECT_TIMEOUT, Link, Transport, WINDOW};
 use crate::tunnel::counts::Counts;
 
 use self::core::{Driver, Shown};
+pub use self::diagnose::{Diagnosing, NoDiagnosis};
 use self::health::Health;
 use self::packets::Threads;
 use self::sessions::Sessions;
@@ -58,6 +61,8 @@ use crate::engine::Restored;
 const LINKS: usize = 16;
 /// Reports on their way to the leader.
 const REPORTS: usize = 256;
+/// Peers that wait for an answer; each takes seconds.
+const QUESTIONS: usize = 8;
 /// How often a caller of the local service must show that it is there: a follower that is cut off must not hold up
 /// the leader.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -192,10 +197,12 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     peers::serve(&mut tasks, accepted, &sessions, &joining);
     let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
     tasks.spawn(dial);
+    let diagnosing = Diagnosing::new(core.clone(), transport.clone(), &keys.tls, &config);
+    tasks.spawn(diagnosing.clone().answer(channels.questions));
     let path = config.listen.device();
     let to = (threads.handle(), core.clone());
     let (device, carried) = carry(&mut tasks, &path, channels.ways, to).await?;
-    let routes = routes(&config, &keys, &core, &transport);
+    let routes = routes(&config, &keys, &core, &transport, diagnosing);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
     let fixed = match &config.leadership {
         Leadership::Other(_, leader) => Some(leader.clone()),
@@ -318,7 +325,8 @@ async fn open_keys(config: &Arc<Config>, restored: &Restored) -> Result<OwnKeys,
 struct Channels {
     targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
     ways: watch::Receiver<Arc<carry::Ways>>,
-    reports: mpsc::Receiver<causeway_proto::model::Report>,
+    reports: mpsc::Receiver<Report>,
+    questions: mpsc::Receiver<ClusterId>,
 }
 
 fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
@@ -330,6 +338,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
     let (ways, ways_seen) = watch::channel(Arc::default());
     let (carries, carries_seen) = watch::channel(Arc::default());
     let (reports, reports_seen) = mpsc::channel(REPORTS);
+    let (questions, questions_seen) = mpsc::channel(QUESTIONS);
     let shown = Shown {
         view,
         facts,
@@ -339,6 +348,7 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
         ways,
         carries,
         reports,
+        questions,
     };
     let watched = Watched {
         view: view_seen,
@@ -351,11 +361,18 @@ fn channels(config: &Config, instance: u64) -> (Shown, Watched, Channels) {
         targets: targets_seen,
         ways: ways_seen,
         reports: reports_seen,
+        questions: questions_seen,
     };
     (shown, watched, channels)
 }
 
-fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Transport) -> Routes {
+fn routes(
+    config: &Arc<Config>,
+    keys: &Arc<OwnKeys>,
+    core: &Core,
+    transport: &Transport,
+    diagnosing: Diagnosing,
+) -> Routes {
     let certificates = Arc::new(CertificateService::new(
         core.clone(),
         Arc::clone(config),
@@ -370,7 +387,7 @@ fn routes(config: &Arc<Config>, keys: &Arc<OwnKeys>, core: &Core, transport: &Tr
     let local = pb::local::local_server::LocalServer::new(local)
         .max_decoding_message_size(VIEW_BYTES)
         .max_encoding_message_size(VIEW_BYTES);
-    let status = StatusService::new(core.clone(), config.name.clone());
+    let status = StatusService::new(core.clone(), config.name.clone(), diagnosing);
     let status = pb::status::status_server::StatusServer::new(status);
     let admin = AdminService::new(
         core.clone(),

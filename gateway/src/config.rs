@@ -44,6 +44,8 @@ pub struct Config {
     pub shared: ClusterSettings,
     /// Keys endpoint names and flow hashes in place of a drawn secret. For tests that must repeat.
     pub seed: Option<Seed>,
+    /// A file as resolv.conf(5), with the servers that pods ask.
+    pub resolver: PathBuf,
 }
 
 /// Who leads.
@@ -93,6 +95,13 @@ struct Document {
     tunnel_port: Option<u16>,
     /// 32 hexadecimal digits.
     seed: Option<Seed>,
+    /// A file as resolv.conf(5), with the servers that pods ask; `causeway doctor` asks them.
+    #[serde(default = "resolver")]
+    resolver: PathBuf,
+}
+
+fn resolver() -> PathBuf {
+    "/etc/resolv.conf".into()
 }
 
 /// `all`, `none`, or a list of clusters.
@@ -331,6 +340,7 @@ impl Config {
             advertise: document.advertise,
             state_dir: document.state_dir,
             seed: document.seed,
+            resolver: document.resolver,
         };
         config
             .shared

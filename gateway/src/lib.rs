@@ -10,6 +10,7 @@ pub mod api;
 pub mod app;
 pub mod catalog;
 pub mod config;
+pub mod diagnose;
 pub mod engine;
 pub mod enroll;
 pub mod follow;

@@ -28,6 +28,8 @@ use serve::Serving;
 pub const VERSIONS: (u16, u16) = (1, 1);
 /// A feature of Hello: packets are taken in datagrams of the session's connection.
 pub const PACKETS: &str = "packets";
+/// Feature of a gateway that says, when it is asked, what it finds of the ways between.
+pub const DIAGNOSE: &str = "diagnose";
 /// How long the other side may take for its Hello.
 const HELLO_MS: u64 = 5_000;
 /// How often in a row something may not fit before the peer is at fault.
@@ -277,6 +279,8 @@ impl Session {
                 }
             }
             Frame::Bye(bye) => self.end(End::Bye(bye)),
+            // They are no part of the exchange of catalogs.
+            Frame::Diagnose(_) | Frame::Diagnosed(..) => {}
             Frame::Hello(_) => self.fault("a second Hello".to_owned()),
         }
     }

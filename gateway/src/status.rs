@@ -18,6 +18,7 @@ use causeway_proto::model::{
     ServiceName, ServiceStatus, SessionStatus, ShareStatus, Timestamp, View, ViewRevision,
 };
 
+pub(crate) use expiry::conditions;
 pub use whois::whois;
 
 /// What status needs beside the View.

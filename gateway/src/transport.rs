@@ -11,7 +11,7 @@ mod tcp;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use causeway_certs::serve::pause;
 use causeway_certs::tls::{SERVER_NAME, for_packets, with_packets};
@@ -74,6 +74,14 @@ pub enum DialError {
     /// TLS over TCP, after QUIC had no answer.
     #[error("{address}: no answer by UDP; by TCP: {source}")]
     Tcp {
+        /// As given.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// TLS over TCP, tried alone.
+    #[error("{address}: by TCP: {source}")]
+    NoTcp {
         /// As given.
         address: String,
         /// Why.
@@ -187,6 +195,53 @@ impl Transport {
             }
             Err(last)
         }
+    }
+
+    /// How long it takes until a gateway there has shown by UDP who it is.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial), of the last address.
+    pub async fn probe_udp(
+        &self,
+        address: &str,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Duration, DialError> {
+        let mut last = unresolved(address, std::io::ErrorKind::NotFound.into());
+        for to in resolve(address).await? {
+            let began = Instant::now();
+            match self.quic.dial(address, to, Arc::clone(&tls)).await {
+                Ok(connection) => {
+                    connection.close(0u32.into(), b"probe");
+                    return Ok(began.elapsed());
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The same by TCP.
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial), of the last address.
+    pub async fn probe_tcp(
+        &self,
+        address: &str,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Duration, DialError> {
+        let mut last = unresolved(address, std::io::ErrorKind::NotFound.into());
+        for to in resolve(address).await? {
+            let began = Instant::now();
+            let done = tokio::time::timeout(CONNECT_TIMEOUT, tls_to(to, Arc::clone(&tls))).await;
+            match done.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+                Ok(_) => return Ok(began.elapsed()),
+                Err(source) => {
+                    let address = address.to_owned();
+                    last = DialError::NoTcp { address, source };
+                }
+            }
+        }
+        Err(last)
     }
 
     async fn attempt(
@@ -321,6 +376,12 @@ async fn tls_to(
     let name = ServerName::try_from(SERVER_NAME).map_err(std::io::Error::other)?;
     let stream = TlsConnector::from(tls).connect(name, stream).await?;
     Ok(TlsStream::from(stream))
+}
+
+async fn resolve(address: &str) -> Result<Vec<SocketAddr>, DialError> {
+    let resolved = tokio::net::lookup_host(address).await;
+    let resolved = resolved.map_err(|source| unresolved(address, source))?;
+    Ok(resolved.collect())
 }
 
 fn unresolved(address: &str, source: std::io::Error) -> DialError {

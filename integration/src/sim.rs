@@ -409,6 +409,7 @@ impl Sim {
                 flows: (0, 0),
                 hooks: BTreeMap::new(),
                 problems: Vec::new(),
+                checks: Vec::new(),
             };
             if let Some(gateway) = self.touch(at) {
                 gateway.report(report, now);

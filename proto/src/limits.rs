@@ -57,6 +57,10 @@ pub const SERVICES: usize = 20_000;
 pub const WORKLOADS: usize = 150_000;
 /// Problems and conditions that are carried; who has more says so in one of them.
 pub const PROBLEMS: usize = 10_000;
+/// Checks of one cluster's diagnosis, and bytes of each of their texts: together they fit a frame.
+pub const CHECKS: usize = 400;
+/// See [`CHECKS`].
+pub const CHECK_BYTES: usize = 512;
 /// Enrolments that are open at one time: a few per node.
 pub const ENROLMENTS: usize = 4 * NODES_PER_CLUSTER;
 /// Tokens that are open, or burnt, at one time.

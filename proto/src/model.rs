@@ -3,6 +3,7 @@
 mod address;
 mod allocation;
 mod catalog;
+mod check;
 mod enrol;
 mod export;
 mod follow;
@@ -22,6 +23,7 @@ pub use catalog::{
     CatalogDelta, ClusterPart, Digest, GatewayAddress, Header, HeadlessEndpoint, NamespacePart,
     Part, PartKey, PartProof, Revocation, ServiceOffer, SignedHeader, SignedPart,
 };
+pub use check::{Check, CheckKind, Diagnosis, Outcome};
 pub use enrol::{Enrolled, Offer, TokenEnrolReply, TokenEnrolment};
 pub use export::{
     Affinity, Endpoint, EndpointPort, EndpointState, Export, ExportPort, Exports,

@@ -143,6 +143,18 @@ impl status::status_server::Status for Fake {
         Ok(Response::new(status::WhoisReply { meanings }))
     }
 
+    async fn diagnose(
+        &self,
+        request: Request<status::DiagnoseRequest>,
+    ) -> Result<Response<status::DiagnoseReply>, Status> {
+        let found = match request.into_inner().peer.as_deref() {
+            Some("nobody") => return Err(Status::not_found("nobody is not a peer")),
+            Some(_) => samples::diagnosis(),
+            None => samples::diagnosis().into_iter().take(1).collect(),
+        };
+        Ok(Response::new((&found).into()))
+    }
+
     async fn get_drops(
         &self,
         _: Request<status::GetDropsRequest>,

@@ -345,3 +345,34 @@ pub fn preflight_refused() -> Preflight {
     });
     preflight
 }
+
+/// Of this cluster, where all is well, and of west, where it is not.
+pub fn diagnosis() -> Vec<Diagnosis> {
+    let udp = Check::passed(
+        CheckKind::Udp,
+        "west/w1 at 192.0.2.11:7443",
+        "answers in 1.2 ms",
+    );
+    let route = Check::passed(CheckKind::Route, "3 of 3 gateways", "this node has a route");
+    let east = Diagnosis {
+        cluster: "east".parse().unwrap(),
+        checks: vec![udp.at("gateway e1"), route.at("node e1")],
+    };
+    let dns = Check::passed(
+        CheckKind::Dns,
+        "dns-version.clusterset.local by 10.96.0.10",
+        "no reply within 3 s",
+    );
+    let dns = dns.but(Outcome::Failed, "let it forward clusterset.local");
+    let again = Check::passed(
+        CheckKind::Session,
+        "this question",
+        "it has not answered in time",
+    );
+    let again = again.but(Outcome::Skipped, "run `causeway doctor` there too");
+    let west = Diagnosis {
+        cluster: "west".parse().unwrap(),
+        checks: vec![dns.at("gateway w1"), again.at("gateway w2")],
+    };
+    vec![east, west]
+}

@@ -36,6 +36,7 @@ impl Agent {
                 .map(|((hook, _), device)| (device.clone(), hook.program().to_owned()))
                 .collect(),
             problems: self.problems(),
+            checks: self.ways.clone(),
         }
     }
 

@@ -73,7 +73,7 @@ impl fmt::Display for Thing {
     }
 }
 
-fn refused(what: &'static str) -> impl Fn(Error) -> PortError {
+pub(super) fn refused(what: &'static str) -> impl Fn(Error) -> PortError {
     move |error| PortError::Netlink(what, error)
 }
 
@@ -105,6 +105,10 @@ impl Host {
             added.map_err(refused("unreachable route"))?;
         }
         Ok(())
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.0.clone()
     }
 
     async fn find(&self, name: &str) -> Result<Option<Link>, Error> {

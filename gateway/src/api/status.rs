@@ -1,11 +1,11 @@
 //! Shell: what an operator reads. Each reply is a function of the newest View and facts in `crate::status`.
 
 use causeway_certs::name::Call;
-use causeway_proto::model::{Address, GatewayName, ServiceName};
+use causeway_proto::model::{Address, ClusterId, GatewayName, ServiceName};
 use causeway_proto::wire::pb::status as pb;
 use tonic::{Request, Response, Status};
 
-use crate::app::{Core, wall_clock};
+use crate::app::{Core, Diagnosing, NoDiagnosis, wall_clock};
 use crate::status;
 
 use super::{check, invalid};
@@ -15,13 +15,18 @@ use super::{check, invalid};
 pub struct StatusService {
     core: Core,
     gateway: GatewayName,
+    diagnosing: Diagnosing,
 }
 
 impl StatusService {
     /// Of the gateway of this name.
     #[must_use]
-    pub fn new(core: Core, gateway: GatewayName) -> Self {
-        Self { core, gateway }
+    pub fn new(core: Core, gateway: GatewayName, diagnosing: Diagnosing) -> Self {
+        Self {
+            core,
+            gateway,
+            diagnosing,
+        }
     }
 
     fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
@@ -93,6 +98,21 @@ impl pb::status_server::Status for StatusService {
         }
         let meanings = found.iter().map(Into::into).collect();
         Ok(Response::new(pb::WhoisReply { meanings }))
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<pb::DiagnoseRequest>,
+    ) -> Result<Response<pb::DiagnoseReply>, Status> {
+        self.check(&request)?;
+        let peer = request.into_inner().peer.map(|peer| peer.parse());
+        let peer: Option<ClusterId> = peer.transpose().map_err(invalid)?;
+        let found = self.diagnosing.everywhere(peer.as_ref()).await;
+        let found = found.map_err(|error| match error {
+            NoDiagnosis::Busy => Status::resource_exhausted(error.to_string()),
+            NoDiagnosis::NoPeer(_) => Status::not_found(error.to_string()),
+        })?;
+        Ok(Response::new((&found).into()))
     }
 
     async fn get_drops(

@@ -2,6 +2,7 @@
 //! must outlive the process before it goes on, sends what sessions want sent, and shows the newest View.
 //! Everything else in the process sends to it or reads what it shows.
 
+mod diagnose;
 mod disk;
 mod office;
 mod sessions;
@@ -32,6 +33,7 @@ use crate::now::Now;
 use crate::status;
 use crate::store::{Changes, Store};
 
+use diagnose::Questions;
 use office::Controller;
 use sessions::Live;
 
@@ -64,6 +66,8 @@ pub struct Shown {
     pub carries: watch::Sender<Arc<Carries>>,
     /// Reports that go on to the leader.
     pub reports: mpsc::Sender<Report>,
+    /// Peers whose gateways ask what is found of the ways to them.
+    pub questions: mpsc::Sender<ClusterId>,
 }
 
 /// One follower's connection.
@@ -115,6 +119,7 @@ pub struct Driver {
     lazy: Changes,
     write_lazy_at: Option<u64>,
     publishers: Vec<Publishing>,
+    questions: Questions,
     /// Answers that wait until this version of the trust state is kept.
     trusters: Vec<(u64, Answer)>,
     followed: Vec<oneshot::Sender<bool>>,
@@ -214,6 +219,7 @@ impl Driver {
             lazy: Changes::new(),
             write_lazy_at: None,
             publishers: Vec::new(),
+            questions: Questions::default(),
             trusters: Vec::new(),
             followed: Vec::new(),
             stopping: None,
@@ -311,6 +317,8 @@ impl Driver {
             | Input::Holding(_)
             | Input::OwnBundle
             | Input::Drain => self.handle_office(input, now),
+            Input::PeerGateways(peer, ask, reply) => self.tell_gateways(peer.as_ref(), ask, reply),
+            Input::Diagnosed(cluster, checks) => self.diagnosed(cluster, checks, now),
             Input::Alive(reply) => {
                 let _ = reply.send(());
             }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use causeway_certs::dial::Holding;
 use causeway_certs::name::PeerName;
 use causeway_proto::model::{
-    Appointment, Carries, ClusterId, ClusterSettings, FollowHello, FollowState, Frame, GatewayName,
-    LeadReply, Mapping, Prefix, Problem, Publication, Report, Revision, Timestamp, TrustState,
-    View,
+    Appointment, Carries, Check, ClusterId, ClusterSettings, FollowHello, FollowState, Frame,
+    GatewayName, LeadReply, Mapping, Prefix, Problem, Publication, Report, Revision, Timestamp,
+    TrustState, View,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::carry::Carried;
+use super::diagnose::PeerGateways;
 use crate::status::Facts;
 use crate::transport::Link;
 
@@ -103,6 +104,10 @@ pub enum Input {
     ControllerGone(u64),
     /// What this gateway holds and a leader must not lose.
     Holding(oneshot::Sender<Holding>),
+    /// Gateways of that peer, or of all; with true they are asked what they find of the ways here.
+    PeerGateways(Option<ClusterId>, bool, oneshot::Sender<PeerGateways>),
+    /// What was found of the ways to a peer whose gateways asked.
+    Diagnosed(ClusterId, Vec<Check>),
     /// What stands for this cluster has changed: another CA has taken over, or the former is no more taken.
     OwnBundle,
     /// What is carried here.

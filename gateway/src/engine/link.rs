@@ -11,7 +11,7 @@ use super::{Command, Gateway, Keep, SessionId, facts};
 use crate::catalog::Applied;
 use crate::introduce::part;
 use crate::now::Now;
-use crate::session::{End, Output, PACKETS, Session, VERSIONS};
+use crate::session::{DIAGNOSE, End, Output, PACKETS, Session, VERSIONS};
 
 impl Gateway {
     /// A session with the gateway that the other side's certificate names. `dialled`: by this side.
@@ -30,7 +30,7 @@ impl Gateway {
             cluster_set: self.settings.cluster_set.clone(),
             gateway: self.settings.gateway.clone(),
             versions: VERSIONS,
-            features: BTreeSet::from([PACKETS.to_owned()]),
+            features: BTreeSet::from([PACKETS, DIAGNOSE].map(str::to_owned)),
             time: now.wall,
             number_for_you: allotted.map(|p| p.value.number),
             plain_allowed: plain.contains(&cluster),

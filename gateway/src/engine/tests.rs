@@ -50,6 +50,7 @@ fn word_of(node: &str, now: u64) -> Report {
         flows: Default::default(),
         hooks: BTreeMap::new(),
         problems: Vec::new(),
+        checks: Vec::new(),
     }
 }
 

@@ -13,7 +13,7 @@ const AUTHORITY_EARLY_MS: u64 = AUTHORITY_MS / 10;
 const HOUR_MS: u64 = 3_600 * 1_000;
 
 /// `CertificateValid` and `AuthorityValid` of this gateway.
-pub(super) fn conditions(gateway: &GatewayName, facts: &Facts, now: Timestamp) -> Vec<Condition> {
+pub fn conditions(gateway: &GatewayName, facts: &Facts, now: Timestamp) -> Vec<Condition> {
     let leaf = facts.certificate_expires.map(|ends| {
         let todo =
             "it was not renewed in time: see this gateway's log, and whether it reaches the leader";

@@ -115,6 +115,7 @@ pub fn facts() -> Facts {
         flows: (3, 1),
         hooks: BTreeMap::new(),
         problems: Vec::new(),
+        checks: Vec::new(),
     };
     Facts {
         exports: Arc::new(exports),

@@ -51,6 +51,19 @@ impl Operator {
             .with_context(|| format!("`causeway {}` printed no JSON: {text}", all.join(" ")))
     }
 
+    /// Runs `causeway doctor`; what it found, and its exit code.
+    pub fn doctor(&self) -> anyhow::Result<(Value, Option<i32>)> {
+        let mut command = self.netns.command(&self.program);
+        command.arg("--socket").arg(&self.socket);
+        command.args(["doctor", "-o", "json"]).stdin(Stdio::null());
+        let output = command.output().context("running `causeway doctor`")?;
+        let found = serde_json::from_slice(&output.stdout).with_context(|| {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            format!("`causeway doctor`: {complaint}")
+        })?;
+        Ok((found, output.status.code()))
+    }
+
     /// Packets that were dropped for a reason, on all nodes of the cluster.
     pub fn drops(&self, reason: &str) -> anyhow::Result<u64> {
         let value = self.json(&["drops"])?;

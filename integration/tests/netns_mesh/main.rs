@@ -6,6 +6,7 @@
     reason = "a test ends where something fails"
 )]
 
+mod diagnosis;
 mod gateways;
 mod introductions;
 mod life;

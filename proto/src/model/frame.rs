@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{
-    CatalogDelta, ClusterId, ClusterSet, Digest, GatewayName, PartKey, PeerNumber, Revision,
+    CatalogDelta, Check, ClusterId, ClusterSet, Digest, GatewayName, PartKey, PeerNumber, Revision,
     SignedHeader, SignedPart, Timestamp,
 };
 
@@ -37,6 +37,10 @@ pub enum Frame {
     Nack(Nack),
     /// Last on a session that is closed in order.
     Bye(Bye),
+    /// Asks, by a number, what the receiver finds of its ways to the sender. Only to who has the feature.
+    Diagnose(u64),
+    /// What it found.
+    Diagnosed(u64, Vec<Check>),
 }
 
 /// Who speaks, and how the two sides stand.
@@ -196,6 +200,8 @@ impl Frame {
             Self::Ack(_) => "Ack",
             Self::Nack(_) => "Nack",
             Self::Bye(_) => "Bye",
+            Self::Diagnose(_) => "Diagnose",
+            Self::Diagnosed(..) => "Diagnosed",
         }
     }
 }
@@ -226,6 +232,8 @@ impl fmt::Display for Frame {
             Self::Want(Want::Parts(keys)) => keys.iter().try_for_each(|k| write!(f, " {k}")),
             Self::Ack(a) => write!(f, " {}", a.held),
             Self::Nack(n) => write!(f, " {} {:?}: {}", n.revision, n.reason, n.message),
+            Self::Diagnose(id) => write!(f, " {id}"),
+            Self::Diagnosed(id, checks) => write!(f, " {id}, {} checks", checks.len()),
             Self::Bye(b) => write!(f, " {:?}: {}", b.reason, b.message),
         }
     }

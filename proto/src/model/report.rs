@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, ClusterId, NodeName, Problem, ServiceName, Timestamp, ViewRevision};
+use super::{Address, Check, ClusterId, NodeName, Problem, ServiceName, Timestamp, ViewRevision};
 
 /// One agent's word about its node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Report {
     pub hooks: BTreeMap<String, String>,
     /// What did not fit or is wrong on this node.
     pub problems: Vec<Problem>,
+    /// Its ways to gateways.
+    #[serde(default)]
+    pub checks: Vec<Check>,
 }
 
 /// Counters of one service on one node.

@@ -7,7 +7,7 @@ use super::field::{
     other_number, set, small, text,
 };
 use super::pb::federation as pb;
-use super::report::bounded;
+use super::report::{bounded, checks, checks_of};
 use crate::limits;
 use crate::model::{
     Ack, Beat, Bye, CatalogDelta, Frame, Held, Hello, Nack, SignedHeader, SnapshotBegin,
@@ -47,6 +47,11 @@ impl From<&Frame> for pb::Frame {
             }),
             Frame::Nack(f) => F::Nack(f.into()),
             Frame::Bye(f) => F::Bye(f.into()),
+            Frame::Diagnose(id) => F::Diagnose(pb::Diagnose { id: *id }),
+            Frame::Diagnosed(id, found) => F::Diagnosed(pb::Diagnosed {
+                id: *id,
+                checks: checks(found),
+            }),
         };
         Self { frame: Some(frame) }
     }
@@ -70,6 +75,8 @@ impl TryFrom<pb::Frame> for Frame {
             }),
             F::Nack(f) => Self::Nack(one("nack", f, TryFrom::try_from)?),
             F::Bye(f) => Self::Bye(one("bye", f, TryFrom::try_from)?),
+            F::Diagnose(f) => Self::Diagnose(f.id),
+            F::Diagnosed(f) => Self::Diagnosed(f.id, one("diagnosed", f.checks, checks_of)?),
         })
     }
 }

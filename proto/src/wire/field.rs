@@ -305,6 +305,12 @@ codes! {
     LossPolicy = pb::LossPolicy { Withdraw = Withdraw, Keep = Keep, FailoverOnly = FailoverOnly }
     Encryption = pb::Encryption { Plain = Plain, Encrypted = Encrypted, Unavailable = Unavailable }
     Liveness = pb::Liveness { Live = Live, Suspect = Suspect, Withdrawn = Withdrawn }
+    CheckKind = pb::CheckKind {
+        Udp = Udp, Tcp = Tcp, Session = Session, Mtu = Mtu, Clock = Clock,
+        Certificate = Certificate, Route = Route, ReversePath = ReversePath, Dns = Dns,
+        Agent = Agent,
+    }
+    Outcome = pb::Outcome { Passed = Passed, Warned = Warned, Failed = Failed, Skipped = Skipped }
     ConditionStatus = pb::ConditionStatus { True = True, False = False, Unknown = Unknown }
     ProblemKind = pb::ProblemKind {
         BadManifest = BadManifest, BadObject = BadObject, PoolFull = PoolFull,

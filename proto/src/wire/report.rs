@@ -5,7 +5,7 @@ use super::field::{Code, InvalidWire, Read, address, at_most, code, list, map, n
 use super::pb::model as pb;
 use crate::limits;
 use crate::model::{
-    Address, ClusterId, Condition, Conflict, Problem, Report, ServiceCounters, ServiceName,
+    Address, Check, ClusterId, Condition, Conflict, Problem, Report, ServiceCounters, ServiceName,
     Timestamp,
 };
 
@@ -13,6 +13,47 @@ use crate::model::{
 pub(super) fn bounded(text: &str) -> String {
     let end = text.floor_char_boundary(limits::TEXT_BYTES);
     text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn short(text: &str) -> String {
+    let end = text.floor_char_boundary(limits::CHECK_BYTES);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+impl From<&Check> for pb::Check {
+    fn from(c: &Check) -> Self {
+        Self {
+            place: short(&c.place),
+            kind: c.kind.code(),
+            subject: short(&c.subject),
+            outcome: c.outcome.code(),
+            message: short(&c.message),
+            advice: short(&c.advice),
+        }
+    }
+}
+
+impl TryFrom<pb::Check> for Check {
+    type Error = InvalidWire;
+    fn try_from(c: pb::Check) -> Read<Self> {
+        Ok(Self {
+            place: one("place", c.place, text)?,
+            kind: one("kind", c.kind, code)?,
+            subject: one("subject", c.subject, text)?,
+            outcome: one("outcome", c.outcome, code)?,
+            message: one("message", c.message, text)?,
+            advice: one("advice", c.advice, text)?,
+        })
+    }
+}
+
+/// The first of them, should they be more than fit.
+pub(super) fn checks(checks: &[Check]) -> Vec<pb::Check> {
+    checks.iter().take(limits::CHECKS).map(Into::into).collect()
+}
+
+pub(super) fn checks_of(checks: Vec<pb::Check>) -> Read<Vec<Check>> {
+    list("checks", limits::CHECKS, checks, TryFrom::try_from)
 }
 
 impl From<&Problem> for pb::Problem {
@@ -180,6 +221,7 @@ impl From<&Report> for pb::Report {
             half_open: r.flows.1,
             hooks: r.hooks.clone(),
             problems: r.problems.iter().map(Into::into).collect(),
+            checks: checks(&r.checks),
         }
     }
 }
@@ -201,6 +243,7 @@ impl TryFrom<pb::Report> for Report {
             flows: (r.flows, r.half_open),
             hooks: r.hooks,
             problems: list("problems", limits::PROBLEMS, r.problems, each)?,
+            checks: checks_of(r.checks)?,
         })
     }
 }

@@ -6,11 +6,11 @@ use super::field::{
     name, need, one, other_number, small, text,
 };
 use super::pb::status as pb;
-use super::report::bounded;
+use super::report::{bounded, checks, checks_of};
 use crate::limits;
 use crate::model::{
-    ClusterId, GatewayStatus, NodeName, NodeStatus, PathStatus, PeerStatus, ServiceCounts,
-    SessionStatus, Timestamp,
+    ClusterId, Diagnosis, GatewayStatus, NodeName, NodeStatus, PathStatus, PeerStatus,
+    ServiceCounts, SessionStatus, Timestamp,
 };
 
 codes! {
@@ -275,5 +275,40 @@ impl TryFrom<pb::DropCount> for (DropKey, u64) {
             return Err(contradiction("is empty").within("reason"));
         }
         Ok(((one("node", d.node, name)?, reason), d.packets))
+    }
+}
+
+impl From<&Diagnosis> for pb::ClusterDiagnosis {
+    fn from(d: &Diagnosis) -> Self {
+        Self {
+            cluster: d.cluster.to_string(),
+            checks: checks(&d.checks),
+        }
+    }
+}
+
+impl TryFrom<pb::ClusterDiagnosis> for Diagnosis {
+    type Error = InvalidWire;
+    fn try_from(d: pb::ClusterDiagnosis) -> Read<Self> {
+        Ok(Self {
+            cluster: one("cluster", d.cluster, name)?,
+            checks: one("checks", d.checks, checks_of)?,
+        })
+    }
+}
+
+impl From<&Vec<Diagnosis>> for pb::DiagnoseReply {
+    fn from(all: &Vec<Diagnosis>) -> Self {
+        Self {
+            clusters: all.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::DiagnoseReply> for Vec<Diagnosis> {
+    type Error = InvalidWire;
+    fn try_from(reply: pb::DiagnoseReply) -> Read<Self> {
+        let each = TryFrom::try_from;
+        list("clusters", limits::PEERS + 1, reply.clusters, each)
     }
 }

@@ -14,7 +14,7 @@ use crate::app::dial::Target;
 use crate::app::handle::{Opened, SessionId};
 use crate::engine::Gateway;
 use crate::now::Now;
-use crate::session::{End, VERSIONS};
+use crate::session::{DIAGNOSE, End, VERSIONS};
 use crate::transport::Link;
 
 /// How long a peer that broke the protocol is not dialled.
@@ -25,6 +25,8 @@ const STAY_DOWN_MS: u64 = 60_000;
 const SHORT_MS: u64 = 3_000;
 /// How long a peer is not dialled after one.
 const AGAIN_MS: u64 = 1_000;
+/// A clock that differs by this much from what it was has been set.
+const CLOCK_SET_MS: u64 = 1_000;
 /// When a connection that took no more frames is tried again.
 const BLOCKED_MS: u64 = 20;
 
@@ -41,6 +43,8 @@ pub(super) struct Live {
     /// Theirs minus ours, at their Hello.
     skew_ms: i64,
     out: mpsc::Sender<Frame>,
+    /// It has said Hello, and whether it can be asked for a diagnosis.
+    diagnoses: Option<bool>,
     /// A frame that did not fit the connection's queue, and when to try again.
     blocked: Option<(Frame, u64)>,
     over: bool,
@@ -49,6 +53,23 @@ pub(super) struct Live {
 impl Live {
     pub fn is_with(&self, cluster: &ClusterId) -> bool {
         self.cluster == *cluster
+    }
+
+    pub fn who(&self) -> (&ClusterId, &GatewayName) {
+        (&self.cluster, &self.gateway)
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.diagnoses.is_some() && !self.over
+    }
+
+    pub fn can_diagnose(&self) -> bool {
+        self.diagnoses == Some(true)
+    }
+
+    /// A frame that belongs to no exchange of catalogs; false when it did not fit.
+    pub fn say(&self, frame: Frame) -> bool {
+        self.is_up() && self.out.try_send(frame).is_ok()
     }
 
     pub fn link(&self) -> &Link {
@@ -97,6 +118,12 @@ impl Live {
     }
 }
 
+fn skew_ms(theirs: Timestamp, now: Now) -> i64 {
+    let theirs = i64::try_from(theirs.0).unwrap_or(i64::MAX);
+    let ours = i64::try_from(now.wall.0).unwrap_or(i64::MAX);
+    theirs.saturating_sub(ours)
+}
+
 impl Driver {
     pub(super) fn opened(&mut self, opened: Opened, now: Now) {
         let Role::Gateway(gateway) = opened.peer.role.clone() else {
@@ -118,6 +145,7 @@ impl Driver {
             version: 0,
             skew_ms: 0,
             out: opened.out,
+            diagnoses: None,
             blocked: None,
             over: false,
         };
@@ -137,9 +165,8 @@ impl Driver {
                     peer = %live.cluster, gateway = %live.gateway,
                     address = %live.link.remote(), dialled = live.dialled, "session"
                 );
-                let theirs = i64::try_from(hello.time.0).unwrap_or(i64::MAX);
-                let ours = i64::try_from(now.wall.0).unwrap_or(i64::MAX);
-                live.skew_ms = theirs.saturating_sub(ours);
+                live.skew_ms = skew_ms(hello.time, now);
+                live.diagnoses = Some(hello.features.contains(DIAGNOSE));
                 live.version = hello.versions.1;
                 self.hold.remove(&live.cluster);
                 self.errors.remove(&live.cluster);
@@ -153,7 +180,18 @@ impl Driver {
                 tracing::warn!(peer = %live.cluster, reason = ?nack.reason, "{why}");
                 self.errors.insert(live.cluster.clone(), (now.wall, why));
             }
+            // A beat waits a little now and then; a clock that was set is further off.
+            Frame::Beat(beat) => {
+                let skew_ms = skew_ms(beat.time, now);
+                if skew_ms.abs_diff(live.skew_ms) >= CLOCK_SET_MS {
+                    live.skew_ms = skew_ms;
+                }
+            }
             Frame::Delta(delta) => tracing::debug!(%delta, "received"),
+            Frame::Diagnose(question) if live.is_up() => self.asks(id, *question, now),
+            Frame::Diagnosed(question, checks) if live.is_up() => {
+                self.answered(id, *question, checks.clone());
+            }
             _ => {}
         }
         self.gateway.handle_frame(id, frame, now);

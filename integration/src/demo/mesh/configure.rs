@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{METRICS, Mesh};
+use super::{DNS_PORT, METRICS, Mesh};
 use crate::lab::object;
 use crate::lab::topology::Node;
 
@@ -18,6 +18,9 @@ impl Mesh {
         enrolment: Option<&Path>,
     ) -> anyhow::Result<()> {
         let directory = self.lab.directory(node.name)?;
+        // As pods on this node have it.
+        let resolver = directory.join("resolv.conf");
+        std::fs::write(&resolver, format!("nameserver {}\n", node.bridge()))?;
         let mut text = format!(
             "cluster: {cluster}
 clusterset: demo
@@ -32,6 +35,8 @@ listen:
   socket: {socket}
   device: {device}
   metrics: {METRICS}
+  dns: [\"0.0.0.0:{DNS_PORT}\", \"{bridge}:53\"]
+resolver: {resolver}
 state_dir: {state}
 encryption: {encryption}
 seed: \"{SEED}\"
@@ -48,6 +53,8 @@ seed: \"{SEED}\"
             socket = self.socket(node.name).display(),
             device = directory.join("device.sock").display(),
             state = directory.join("gateway-state").display(),
+            bridge = node.bridge(),
+            resolver = resolver.display(),
         );
         if let Some(file) = enrolment {
             text += &format!(

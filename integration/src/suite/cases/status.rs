@@ -52,6 +52,11 @@ pub const CASES: &[Case] = &[
         "`causeway status` says the same by nothing but a kubeconfig",
         command_line,
     ),
+    case(
+        "status.doctor",
+        "`causeway doctor` finds nothing wrong at either end, names asked by pods' own resolver included",
+        doctor,
+    ),
     case("status.helm-test", "`helm test` is content", helm_test).turn(Turn::Alone),
     case(
         "status.quiet",
@@ -60,6 +65,27 @@ pub const CASES: &[Case] = &[
     )
     .turn(Turn::Alone),
 ];
+
+fn doctor(scene: &Scene<'_>) -> anyhow::Result<()> {
+    for side in BOTH {
+        let place = scene.at(side);
+        let what = format!("{place}: causeway doctor: all is well");
+        let found = within(CONDITIONS, &what, || {
+            Ok(match causeway_json(scene.stage, side, &["doctor"]) {
+                Ok(found) if found["skipped"] == 0 && found["failed"] == 0 => Look::Yes(found),
+                Ok(found) => Look::No(found.to_string()),
+                Err(error) => Look::No(format!("{error:#}")),
+            })
+        })?;
+        let kinds = found.to_string();
+        for kind in ["UDP", "TCP", "MTU", "rp_filter", "DNS", "agent"] {
+            let kind = format!("\"kind\":\"{kind}\"");
+            let count = kinds.matches(&kind).count();
+            anyhow::ensure!(count >= 2, "{place}: {kind} at both ends\n  seen: {kinds}");
+        }
+    }
+    Ok(())
+}
 
 /// A ClusterPeer that tells all; just after a join gateways are still to be asked.
 fn told(place: &Place<'_>, other: &str) -> anyhow::Result<Value> {

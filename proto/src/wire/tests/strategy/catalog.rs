@@ -244,6 +244,8 @@ pub(in crate::wire::tests) fn frame() -> impl Strategy<Value = Frame> {
             message,
         });
     prop_oneof![
+        any::<u64>().prop_map(Frame::Diagnose),
+        (any::<u64>(), vec(check(), 0..3)).prop_map(|(id, found)| Frame::Diagnosed(id, found)),
         hello().prop_map(Frame::Hello),
         signed_header().prop_map(Frame::Header),
         (maybe(digest()), time(), any::<bool>()).prop_map(|(newest, time, leaving)| Frame::Beat(

@@ -145,10 +145,10 @@ pub(in crate::wire::tests) fn report() -> impl Strategy<Value = Report> {
         btree_map(cluster(), time(), 0..3),
         btree_map(address(), "veth[0-9]{1,3}", 0..3),
         btree_map("[a-z]{1,5}", "[a-z]{1,5}", 0..3),
-        vec(problem(), 0..3),
+        (vec(problem(), 0..3), vec(check(), 0..3)),
     )
         .prop_map(
-            |((node, time, programmed, flows), drops, services, heard, pods, hooks, problems)| {
+            |((node, time, programmed, flows), drops, services, heard, pods, hooks, wrong)| {
                 Report {
                     node,
                     time,
@@ -159,10 +159,30 @@ pub(in crate::wire::tests) fn report() -> impl Strategy<Value = Report> {
                     pods,
                     flows,
                     hooks,
-                    problems,
+                    problems: wrong.0,
+                    checks: wrong.1,
                 }
             },
         )
+}
+
+pub(in crate::wire::tests) fn check() -> impl Strategy<Value = Check> {
+    let kind = select(vec![
+        CheckKind::Udp,
+        CheckKind::ReversePath,
+        CheckKind::Agent,
+    ]);
+    let outcome = select(vec![Outcome::Passed, Outcome::Failed, Outcome::Skipped]);
+    (".{0,9}", kind, ".{0,9}", outcome, ".{0,9}", ".{0,9}").prop_map(
+        |(place, kind, subject, outcome, message, advice)| Check {
+            place,
+            kind,
+            subject,
+            outcome,
+            message,
+            advice,
+        },
+    )
 }
 
 pub(in crate::wire::tests) fn follow_request() -> impl Strategy<Value = FollowRequest> {
