@@ -89,15 +89,14 @@ impl LeafCell {
     /// From when to when the present leaf holds.
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {
-        let leaf = self.load()?;
-        validity(leaf.cert.first()?).ok()
+        validity(self.load()?.cert.first()?).ok()
     }
 
     /// Whether another CA than that one issued the present leaf.
     #[must_use]
     pub fn is_of_another(&self, authority: &[u8]) -> bool {
-        let leaf = self.load();
-        leaf.is_some_and(|leaf| leaf.cert.get(1).is_some_and(|ca| **ca != *authority))
+        let ca = self.load().and_then(|leaf| leaf.cert.get(1).cloned());
+        ca.is_some_and(|ca| *ca != *authority)
     }
 
     fn load(&self) -> Option<Arc<CertifiedKey>> {

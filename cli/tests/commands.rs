@@ -11,6 +11,8 @@ mod ask;
 mod change;
 #[path = "commands/cluster.rs"]
 mod cluster;
+#[path = "commands/doctor.rs"]
+mod doctor;
 #[path = "commands/fake.rs"]
 mod fake;
 #[path = "commands/kubeconfig.rs"]

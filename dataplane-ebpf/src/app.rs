@@ -36,8 +36,6 @@ use crate::probe::Prober;
 
 /// How often counters are read, reports and probes sent, and what failed is tried again.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks between looks at the ways to gateways.
-const WAYS_EACH: u64 = 10;
 /// Ticks between counts of flows when they are many: a count is a call for each.
 const FLOWS_EACH: u64 = 10;
 /// Few enough to be counted each time.
@@ -168,9 +166,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
                     agent.hook();
                     agent.step().await;
                 }
-                if agent.ways.is_empty() || agent.ticks.is_multiple_of(WAYS_EACH) {
-                    agent.look_at_ways().await;
-                }
+                agent.look_at_ways().await;
                 agent.tell(&tell_report);
                 health.tick(agent.ready());
                 if let (Some(view), Some(uplink)) = (&agent.view, agent.uplink()) {

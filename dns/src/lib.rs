@@ -3,8 +3,8 @@
 //! View -> [`DnsZone`] -> [`Answer`], both pure; [`serve`] carries them over UDP and TCP.
 
 pub mod answer;
+pub mod ask;
 pub mod count;
-pub mod question;
 pub mod server;
 pub mod wire;
 pub mod zone;

@@ -8,6 +8,7 @@ mod dns;
 pub mod gateways;
 mod install;
 mod label;
+pub mod question;
 mod refusal;
 mod site;
 mod uninstall;

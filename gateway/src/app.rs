@@ -189,16 +189,10 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         clock,
         instance,
     );
-    let (links, accepted) = mpsc::channel::<Link>(LINKS);
-    tasks.spawn(transport.serve(Arc::new(keys.tls.peer_server()?), links)?);
-    let sessions = Sessions::new(core.clone(), keys.tls.clone());
-    let joining = Joining::new(core.clone(), Arc::clone(&config), Arc::clone(&keys));
     tasks.spawn(driver.run(received));
-    peers::serve(&mut tasks, accepted, &sessions, &joining);
-    let dial = dial::run(core.clone(), transport.clone(), sessions, channels.targets);
-    tasks.spawn(dial);
-    let diagnosing = Diagnosing::new(core.clone(), transport.clone(), &keys.tls, &config);
-    tasks.spawn(diagnosing.clone().answer(channels.questions));
+    let (targets, questions) = (channels.targets, channels.questions);
+    let diagnosing = with_peers(&mut tasks, &config, &keys, &core, &transport, targets)?;
+    tasks.spawn(diagnosing.clone().answer(questions));
     let path = config.listen.device();
     let to = (threads.handle(), core.clone());
     let (device, carried) = carry(&mut tasks, &path, channels.ways, to).await?;
@@ -232,6 +226,26 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
         _dns: dns,
         _sockets: [socket, device],
     })
+}
+
+/// Sessions and joins, by whoever dials, and what tries the ways there.
+fn with_peers(
+    tasks: &mut JoinSet<()>,
+    config: &Arc<Config>,
+    keys: &Arc<OwnKeys>,
+    core: &Core,
+    transport: &Transport,
+    targets: watch::Receiver<Arc<BTreeSet<dial::Target>>>,
+) -> Result<Diagnosing, anyhow::Error> {
+    let (links, accepted) = mpsc::channel::<Link>(LINKS);
+    tasks.spawn(transport.serve(Arc::new(keys.tls.peer_server()?), links)?);
+    let sessions = Sessions::new(core.clone(), keys.tls.clone());
+    let joining = Joining::new(core.clone(), Arc::clone(config), Arc::clone(keys));
+    peers::serve(tasks, accepted, &sessions, &joining);
+    let dial = dial::run(core.clone(), transport.clone(), sessions, targets);
+    tasks.spawn(dial);
+    let (core, transport) = (core.clone(), transport.clone());
+    Ok(Diagnosing::new(core, transport, &keys.tls, config))
 }
 
 /// What sessions go by, and its threads.

@@ -201,6 +201,10 @@ impl Transport {
     ///
     /// # Errors
     /// As [`dial`](Self::dial), of the last address.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long it takes is what is asked"
+    )]
     pub async fn probe_udp(
         &self,
         address: &str,
@@ -224,6 +228,10 @@ impl Transport {
     ///
     /// # Errors
     /// As [`dial`](Self::dial), of the last address.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long it takes is what is asked"
+    )]
     pub async fn probe_tcp(
         &self,
         address: &str,

@@ -7,6 +7,8 @@ use causeway_proto::model::{Address, Check, CheckKind, Outcome, View};
 use super::Agent;
 use crate::ports::ways::is_strict;
 
+/// Ticks between looks.
+const EACH: u64 = 10;
 /// Addresses that are looked up, and checks that are told one by one: it is for people.
 const ADDRESSES: usize = 256;
 const TOLD: usize = 32;
@@ -26,8 +28,11 @@ fn gateways(view: &View, node: &str) -> Vec<(String, Address)> {
 }
 
 impl Agent {
-    /// Looks them up.
+    /// Looks them up, from time to time.
     pub(super) async fn look_at_ways(&mut self) {
+        if !self.ways.is_empty() && !self.ticks.is_multiple_of(EACH) {
+            return;
+        }
         let (Some(view), Some(uplink)) = (self.view.clone(), self.uplink().cloned()) else {
             return;
         };

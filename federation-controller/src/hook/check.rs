@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use causeway_dns::question::{answered, question};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Service;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use tokio::net::UdpSocket;
 
 use super::corefile::ZONE;
+use super::question::{answered, question};
 use super::refusal::{HookError, refused};
 use super::site::{Look, Site, labelled};
 use crate::crd::{CONFIGURATION, ClusterConfiguration, ClusterPeer, Custom};

@@ -1,7 +1,7 @@
 //! Shell: the admin service, and certificates for our own processes: each call is a decision that runs on the core.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use causeway_certs::Secret;
 use causeway_certs::ca::Authority;
@@ -207,22 +207,26 @@ impl pb::admin_server::Admin for AdminService {
         let before = leads(&self.core, &self.keys)?;
         self.keys.rotate(wall_clock()).map_err(refused)?;
         self.core.tell(Input::OwnBundle).await;
-        let until = Instant::now() + ROTATION;
-        loop {
-            let held = leads(&self.core, &self.keys)?;
-            if held.certificate() != before.certificate() {
-                return Ok(Response::new(pb::RotateAuthorityReply {
-                    authority: fingerprint(held.certificate()).0.to_vec(),
-                    former_until_ms: held.overlap().unwrap_or_default().0,
-                }));
+        let taken = async {
+            loop {
+                let held = leads(&self.core, &self.keys)?;
+                if held.certificate() != before.certificate() {
+                    return Ok(held);
+                }
+                tokio::time::sleep(ROTATION_LOOK).await;
             }
-            if Instant::now() >= until {
-                return Err(Status::unavailable(
-                    "the controller keeps this cluster's CA, and has not made another one within a minute: see its log; it goes on trying",
-                ));
-            }
-            tokio::time::sleep(ROTATION_LOOK).await;
-        }
+        };
+        let late = |_| {
+            Err(Status::unavailable(
+                "the controller keeps this cluster's CA, and has not made another one within a minute: see its log; it goes on trying",
+            ))
+        };
+        let held = tokio::time::timeout(ROTATION, taken).await;
+        let held: Arc<Authority> = held.unwrap_or_else(late)?;
+        Ok(Response::new(pb::RotateAuthorityReply {
+            authority: fingerprint(held.certificate()).0.to_vec(),
+            former_until_ms: held.overlap().unwrap_or_default().0,
+        }))
     }
 }
 

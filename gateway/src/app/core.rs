@@ -288,11 +288,7 @@ impl Driver {
             Input::FollowerAck(name, sequence) => self.gateway.follower_ack(&name, sequence),
             Input::FollowerCarries(name, peers) => self.gateway.follower_carries(&name, peers),
             Input::FollowerQuiet(name) => self.gateway.gateway_quiet(&name),
-            Input::LeaderQuiet => {
-                if let Some(leader) = self.gateway.leader().cloned() {
-                    self.gateway.gateway_quiet(&leader);
-                }
-            }
+            Input::LeaderQuiet => self.leader_quiet(),
             Input::Carried(carried) => {
                 self.gateway.carries_to(&carried.peers);
                 self.quiet = carried.quiet;

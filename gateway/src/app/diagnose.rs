@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use causeway_certs::tls::Tls;
-use causeway_dns::question::{NAME, answered, question};
+use causeway_dns::ask::{NAME, answered, question};
 use causeway_proto::model::{Check, CheckKind, ClusterId, Diagnosis, GatewayName, Outcome};
 use futures::StreamExt as _;
 use tokio::net::UdpSocket;
@@ -210,7 +211,7 @@ impl Diagnosing {
         };
         let mut checks = Vec::new();
         for server in servers(&text) {
-            let subject = format!("{NAME} by {}", server.ip());
+            let subject = format!("{} by {}", NAME.trim_end_matches('.'), server.ip());
             let check = |message| Check::passed(CheckKind::Dns, subject.clone(), message);
             checks.push(match ask_name(server).await {
                 Ok(()) => check("answered".to_owned()),
@@ -279,7 +280,8 @@ async fn ask_name(server: SocketAddr) -> anyhow::Result<()> {
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     let id = u16::try_from(random_u64() & 0xffff)?;
-    socket.send(&question(id)).await?;
+    let question = question(id).context("no question")?;
+    socket.send(&question).await?;
     let mut reply = [0; 512];
     let length = tokio::time::timeout(REPLY, socket.recv(&mut reply))
         .await

@@ -104,6 +104,12 @@ impl Driver {
         self.gateway.set_trust(trust, now);
     }
 
+    pub(super) fn leader_quiet(&mut self) {
+        if let Some(leader) = self.gateway.leader().cloned() {
+            self.gateway.gateway_quiet(&leader);
+        }
+    }
+
     /// Who waits for what only the leader does asks the next one.
     fn lead_no_more(&mut self) {
         let follows = self.not_leader();

@@ -1,5 +1,5 @@
 //! Pure: one DNS question and what its reply says at first sight (RFC 1035, section 4.1). Whether the zone is
-//! answered is all that is wanted to be known here.
+//! answered is all that a test wants to know; names and records are the `dns` crate's affair.
 
 /// `dns-version` of the multi-cluster DNS specification: it exists in every clusterset that is answered for.
 pub const NAME: &str = "dns-version.clusterset.local";
