@@ -251,8 +251,13 @@ fn with_peers(
 /// What sessions go by, and its threads.
 async fn sessions_by(config: &Config) -> Result<(Threads, Transport), anyhow::Error> {
     let reset = reset::secret(&config.state_dir)?;
-    let threads = Threads::start().context("threads for packets")?;
-    let bound = Transport::bind(config.listen.session, &reset, threads.handle()).await;
+    let count = config
+        .packet_threads
+        .map_or_else(packets::usual, usize::from);
+    let threads = Threads::start(count).context("threads for packets")?;
+    // A connection is the work of one thread at a time.
+    let beside = count.saturating_sub(1);
+    let bound = Transport::bind(config.listen.session, &reset, threads.handle(), beside).await;
     let transport = bound
         .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
     Ok((threads, transport))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 use causeway_certs::dial::{GatewayAt, Means};
@@ -44,6 +45,8 @@ pub struct Config {
     pub shared: ClusterSettings,
     /// Keys endpoint names and flow hashes in place of a drawn secret. For tests that must repeat.
     pub seed: Option<Seed>,
+    /// Threads that packets go by; `None`: by the cores that there are.
+    pub packet_threads: Option<NonZeroU8>,
     /// A file as resolv.conf(5), with the servers that pods ask.
     pub resolver: PathBuf,
 }
@@ -95,6 +98,8 @@ struct Document {
     tunnel_port: Option<u16>,
     /// 32 hexadecimal digits.
     seed: Option<Seed>,
+    /// Threads that packets go by, and connections with each gateway of a peer; one for each two cores when absent.
+    packet_threads: Option<NonZeroU8>,
     /// A file as resolv.conf(5), with the servers that pods ask; `causeway doctor` asks them.
     #[serde(default = "resolver")]
     resolver: PathBuf,
@@ -341,6 +346,7 @@ impl Config {
             state_dir: document.state_dir,
             seed: document.seed,
             resolver: document.resolver,
+            packet_threads: document.packet_threads,
         };
         config
             .shared

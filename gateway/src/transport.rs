@@ -3,6 +3,7 @@
 //! said is not known here.
 
 mod io;
+mod lanes;
 mod link;
 mod mtu;
 mod quic;
@@ -119,12 +120,15 @@ pub struct Transport {
     quic: Quic,
     listener: Arc<TcpListener>,
     waiting: tcp::Waiting,
+    /// By QUIC, and how many connections are dialled beside each.
+    sessions: lanes::Sessions,
+    beside: usize,
 }
 
 impl Transport {
     /// Opens the UDP socket and the TCP one of the same port. Connections are refused until [`Transport::serve_with`] was
     /// called. `reset`: a secret by which peers learn at once that a process with the same one before it is gone. `threads`:
-    /// what QUIC runs on.
+    /// what QUIC runs on. `beside`: connections for packets that are dialled beside each session.
     ///
     /// # Errors
     /// When the address cannot be had.
@@ -132,6 +136,7 @@ impl Transport {
         address: SocketAddr,
         reset: &[u8; 32],
         threads: Handle,
+        beside: usize,
     ) -> std::io::Result<Self> {
         let socket = UdpSocket::bind(address)?;
         buffers(&socket)?;
@@ -140,6 +145,8 @@ impl Transport {
             quic: Quic::new(socket, reset, threads)?,
             listener: Arc::new(listener),
             waiting: tcp::Waiting::default(),
+            sessions: lanes::Sessions::default(),
+            beside: beside.min(lanes::MOST),
         })
     }
 
@@ -160,8 +167,9 @@ impl Transport {
         tls: Arc<rustls::ServerConfig>,
         links: mpsc::Sender<Link>,
     ) -> Result<impl Future<Output = ()> + Send + use<>, DialError> {
+        let tls = Arc::new(with_packets(&tls));
         self.quic.serve_with(Arc::clone(&tls))?;
-        let acceptor = TlsAcceptor::from(Arc::new(with_packets(&tls)));
+        let acceptor = TlsAcceptor::from(tls);
         let (quic, tcp) = (self.clone(), self.clone());
         let by_tcp = links.clone();
         Ok(async move {
@@ -259,14 +267,14 @@ impl Transport {
         tls: &Arc<rustls::ClientConfig>,
         only_quic: bool,
     ) -> Result<Link, DialError> {
-        let by_quic = self.quic.dial(address, to, Arc::clone(tls));
+        let by_quic = self.by_quic(address, to, tls);
         if only_quic {
-            return by_quic.await.map(Link::quic);
+            return by_quic.await;
         }
         let mut by_quic = pin!(by_quic);
         // An answer is an answer, also where it is no.
         if let Ok(answered) = tokio::time::timeout(HEAD_START, &mut by_quic).await {
-            return answered.map(Link::quic);
+            return answered;
         }
         let by_tcp = tokio::time::timeout(CONNECT_TIMEOUT, dial_tcp(to, tls));
         let mut by_tcp = pin!(by_tcp);
@@ -280,15 +288,26 @@ impl Transport {
         };
         tokio::select! {
             done = &mut by_quic => match done {
-                Ok(connection) => Ok(Link::quic(connection)),
+                Ok(link) => Ok(link),
                 Err(DialError::Timeout(_)) => tcp(by_tcp.await),
                 Err(error) => Err(error),
             },
             done = &mut by_tcp => match tcp(done) {
                 Ok(link) => Ok(link),
-                Err(error) => by_quic.await.map(Link::quic).map_err(|_| error),
+                Err(error) => by_quic.await.map_err(|_| error),
             },
         }
+    }
+
+    async fn by_quic(
+        &self,
+        address: &str,
+        to: SocketAddr,
+        tls: &Arc<rustls::ClientConfig>,
+    ) -> Result<Link, DialError> {
+        let connection = self.quic.dial(address, to, Arc::clone(tls)).await?;
+        let lanes = lanes::dial(&self.quic, &connection, to, tls, self.beside);
+        Ok(Link::quic(connection, lanes))
     }
 
     async fn accept_quic(&self, links: mpsc::Sender<Link>) {
@@ -308,11 +327,15 @@ impl Transport {
             let Some(accepted) = self.quic.accepted(incoming) else {
                 continue;
             };
-            let links = links.clone();
+            let (links, sessions) = (links.clone(), self.sessions.clone());
             tokio::spawn(async move {
                 match tokio::time::timeout(CONNECT_TIMEOUT, accepted).await {
+                    Ok(Ok(connection)) if lanes::is_lane(&connection) => {
+                        sessions.take(connection).await;
+                    }
                     Ok(Ok(connection)) => {
-                        let _ = links.send(Link::quic(connection)).await;
+                        let lanes = sessions.accepted(&connection);
+                        let _ = links.send(Link::quic(connection, lanes)).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%from, %error, "connection refused"),
                     Err(_) => tracing::debug!(%from, "connection did not come up in time"),

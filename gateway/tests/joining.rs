@@ -262,9 +262,14 @@ async fn joins_that_only_hold_the_port_open_are_bounded() {
     let (east, west) = (leader("east").await, leader("west").await);
     let text = east.token(None).await;
     let token = JoinToken::decode(&text).unwrap();
-    let transport = Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32], Handle::current())
-        .await
-        .unwrap();
+    let transport = Transport::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        &[7; 32],
+        Handle::current(),
+        0,
+    )
+    .await
+    .unwrap();
     let config = Arc::new(causeway_certs::tls::join_client(&token).unwrap());
     let mut held = Vec::new();
     let refused = loop {

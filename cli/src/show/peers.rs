@@ -75,6 +75,7 @@ struct PathForm {
     lost: u64,
     mtu: u16,
     link_mtu: u16,
+    connections: u16,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,6 +140,7 @@ impl SessionForm {
                 lost: path.lost,
                 mtu: path.mtu,
                 link_mtu: path.link_mtu,
+                connections: path.connections,
             }),
         }
     }

@@ -42,6 +42,7 @@ pub fn peers() -> BTreeMap<ClusterId, PeerStatus> {
             lost: 5,
             mtu: 1_400,
             link_mtu: 1_500,
+            connections: 2,
         }),
     };
     let east = PeerStatus {

@@ -1,39 +1,30 @@
 //! Shell: packets between the device to the programs and the sessions with peers. Frames are read by one task; each
 //! session has one that sends and one that receives, so that a slow peer holds up nobody else.
 
+mod way;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
 use super::device::Device;
 use crate::transport::Link;
-use crate::tunnel::choice::{Rank, choose};
+use crate::tunnel::choice::choose;
 use crate::tunnel::counts::{Counts, Lost};
 use crate::tunnel::cut::cut;
-use crate::tunnel::datagram::{Datagram, HEADER};
+use crate::tunnel::datagram::HEADER;
 use crate::tunnel::frame::{Bad, Outgoing};
-use crate::tunnel::merge::Merger;
+
+use way::Way;
 
 /// Bytes of the largest frame: virtio's header, MAC bytes, an IPv4 packet.
 const FRAME: usize = 66_000;
-/// Frames that wait for one session, and bytes of their datagrams: what a fast link takes in some milliseconds, and a burst of
-/// small packets. One more is lost.
-const WAITING: usize = 4096;
-const WAITING_BYTES: usize = 4 << 20;
-/// Datagrams that are merged at once.
-const BATCH: usize = 256;
 /// After a device that failed.
 const AGAIN: Duration = Duration::from_millis(10);
 /// Between looks at what is heard.
 const LOOK: Duration = Duration::from_millis(100);
-/// Looks in a row at which nothing new was heard of a session, after which its packets go by another: two of its signs
-/// of life.
-const QUIET: u32 = 7;
 /// Fewer such looks: it was heard just now, at most so many milliseconds ago.
 const JUST: u32 = 4;
 pub const HEARD_MS: u64 = 400;
@@ -106,76 +97,6 @@ pub struct Carried {
 }
 
 type Devices = watch::Receiver<Option<Arc<Device>>>;
-
-/// One session's tasks, which end with this.
-struct Way {
-    link: Link,
-    leaving: bool,
-    /// What its connection had received at the last look, and looks in a row without more.
-    heard: u64,
-    quiet: u32,
-    queue: mpsc::Sender<Vec<Bytes>>,
-    /// Bytes in the queue, and of the datagrams that are taken off it and not sent yet.
-    waiting: Arc<AtomicUsize>,
-    _tasks: JoinSet<()>,
-}
-
-impl Way {
-    fn open(peer: u16, to: &WayTo, device: &Devices, counts: &Arc<Counts>) -> Self {
-        let (queue, queued) = mpsc::channel(WAITING);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(send(to.link.clone(), queued, Arc::clone(&waiting)));
-        let (link, device) = (to.link.clone(), device.clone());
-        tasks.spawn(receive(peer, link, device, Arc::clone(counts)));
-        Self {
-            link: to.link.clone(),
-            leaving: to.leaving,
-            heard: 0,
-            quiet: 0,
-            queue,
-            waiting,
-            _tasks: tasks,
-        }
-    }
-
-    /// Sends a frame's datagrams, or queues them behind others; false: there is no room.
-    fn give(&self, datagrams: Vec<Bytes>) -> bool {
-        // Without another task's turn, where none is before them.
-        if self.waiting.load(Ordering::Acquire) == 0 && self.link.send_now(&datagrams) {
-            return true;
-        }
-        let bytes: usize = datagrams.iter().map(Bytes::len).sum();
-        if self.waiting.load(Ordering::Relaxed).saturating_add(bytes) > WAITING_BYTES {
-            return false;
-        }
-        // First, so that the other end never takes off what is not there yet.
-        self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        let given = self.queue.try_send(datagrams).is_ok();
-        if !given {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        given
-    }
-
-    fn look(&mut self) {
-        let heard = self.link.heard();
-        self.quiet = if heard == self.heard {
-            self.quiet.saturating_add(1)
-        } else {
-            0
-        };
-        self.heard = heard;
-    }
-
-    fn rank(&self) -> Rank {
-        match (self.quiet >= QUIET, self.leaving) {
-            (true, _) => Rank::Silent,
-            (false, true) => Rank::Leaving,
-            (false, false) => Rank::Heard,
-        }
-    }
-}
 
 /// What carries needs from outside and gives there.
 pub struct Carry {
@@ -399,7 +320,7 @@ impl Carrier {
         match cut(packet, room, &mut split, &mut datagrams) {
             Ok(()) => {
                 let count = datagrams.len();
-                if way.give(datagrams) {
+                if way.give(hash, datagrams) {
                     self.counts.sent(count);
                 } else {
                     self.counts.lost(Lost::QueueFull);
@@ -427,51 +348,5 @@ impl Carrier {
             frame: frame.to_vec(),
             looks: 0,
         });
-    }
-}
-
-async fn send(link: Link, mut queued: mpsc::Receiver<Vec<Bytes>>, waiting: Arc<AtomicUsize>) {
-    while let Some(datagrams) = queued.recv().await {
-        let bytes: usize = datagrams.iter().map(Bytes::len).sum();
-        if !link.send(datagrams).await {
-            return;
-        }
-        waiting.fetch_sub(bytes, Ordering::Release);
-    }
-}
-
-/// What the peer sends, in batches of what has come at one time.
-async fn receive(peer: u16, link: Link, mut device: Devices, counts: Arc<Counts>) {
-    let mut merger = Merger::new(peer);
-    loop {
-        if device.borrow().is_none() {
-            // The agent brings it in a moment; until then the connection's buffer holds what comes.
-            let _ = tokio::time::timeout(LOOK * HELD_LOOKS, device.wait_for(Option::is_some)).await;
-        }
-        let Some(first) = link.receive().await else {
-            return;
-        };
-        let mut next = Some(first);
-        let mut count = 0;
-        while let Some(bytes) = next {
-            let taken = Datagram::decode(&bytes).map(|datagram| merger.take(&datagram));
-            if taken.is_none_or(|taken| taken.is_err()) {
-                tracing::debug!(peer, "a malformed datagram");
-                counts.lost(Lost::BadDatagram);
-            }
-            count += 1;
-            next = (count < BATCH).then(|| link.received()).flatten();
-        }
-        counts.received(count);
-        let now = device.borrow().clone();
-        for frame in merger.finish() {
-            let written = match &now {
-                Some(device) => device.write(&frame).await.is_ok(),
-                None => false,
-            };
-            if !written {
-                counts.lost(Lost::NoDevice);
-            }
-        }
     }
 }

@@ -11,15 +11,21 @@ use tokio::runtime::{Builder, Handle, Runtime};
 #[derive(Debug)]
 pub(super) struct Threads(Option<Runtime>);
 
+/// One for each two cores: the programs in the kernel, and who sends and receives, need the others.
+#[must_use]
+pub(super) fn usual() -> usize {
+    let cores = available_parallelism().map_or(1, usize::from);
+    (cores / 2).max(1)
+}
+
 impl Threads {
-    /// One for each two cores: the programs in the kernel, and who sends and receives, need the others.
+    /// So many.
     ///
     /// # Errors
     /// When there can be no more threads.
-    pub fn start() -> io::Result<Self> {
-        let cores = available_parallelism().map_or(1, usize::from);
+    pub fn start(count: usize) -> io::Result<Self> {
         let threads = Builder::new_multi_thread()
-            .worker_threads((cores / 2).max(1))
+            .worker_threads(count)
             .thread_name("packets")
             .enable_all()
             .build()?;

@@ -24,6 +24,7 @@ fn session(gateway: &str) -> SessionStatus {
             lost: 3,
             mtu: 1_500,
             link_mtu: 1_500,
+            connections: 1,
         }),
     }
 }

@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use tonic::transport::{Channel, Endpoint};
 
 use super::io::{LinkStream, QuicStream};
+use super::lanes::Lanes;
 use super::{CONNECT_TIMEOUT, DialError, Io, mtu, tcp};
 
 /// HTTP/2 window: a frame and the next one on the way.
@@ -23,15 +24,27 @@ pub struct Link(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// With the MTU of the first link there.
-    Quic(quinn::Connection, u16),
+    /// With the MTU of the first link there, and what runs beside it.
+    Quic(quinn::Connection, u16, Arc<Lanes>),
     Tcp(Arc<tcp::Connection>),
 }
 
 impl Link {
-    pub(super) fn quic(connection: quinn::Connection) -> Self {
+    pub(super) fn quic(connection: quinn::Connection, lanes: Arc<Lanes>) -> Self {
         let link_mtu = mtu::tried(connection.remote_address());
-        Self(Kind::Quic(connection, link_mtu))
+        Self(Kind::Quic(connection, link_mtu, lanes))
+    }
+
+    /// Connections with the same gateway beside this one, for packets alone.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Self> {
+        match &self.0 {
+            Kind::Quic(_, link_mtu, lanes) => {
+                let lane = |connection| Self(Kind::Quic(connection, *link_mtu, Arc::default()));
+                lanes.open().into_iter().map(lane).collect()
+            }
+            Kind::Tcp(_) => Vec::new(),
+        }
     }
 
     pub(super) fn tcp(connection: Arc<tcp::Connection>) -> Self {
@@ -51,7 +64,7 @@ impl Link {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.remote_address(),
+            Kind::Quic(connection, ..) => connection.remote_address(),
             Kind::Tcp(connection) => connection.remote,
         }
     }
@@ -60,7 +73,7 @@ impl Link {
     #[must_use]
     pub fn alpn(&self) -> Option<Vec<u8>> {
         match &self.0 {
-            Kind::Quic(connection, _) => connection
+            Kind::Quic(connection, ..) => connection
                 .handshake_data()
                 .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
                 .and_then(|data| data.protocol),
@@ -72,7 +85,7 @@ impl Link {
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         match &self.0 {
-            Kind::Quic(connection, _) => connection
+            Kind::Quic(connection, ..) => connection
                 .peer_identity()
                 .and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok())
                 .map(|certificates| *certificates)
@@ -85,7 +98,7 @@ impl Link {
     #[must_use]
     pub fn export_keying(&self, label: &[u8], context: &[u8]) -> Option<[u8; 32]> {
         match &self.0 {
-            Kind::Quic(connection, _) => {
+            Kind::Quic(connection, ..) => {
                 let mut out = [0; 32];
                 let exported = connection.export_keying_material(&mut out, label, context);
                 exported.ok().map(|()| out)
@@ -101,7 +114,7 @@ impl Link {
     pub async fn channel(&self) -> Result<Channel, DialError> {
         let address = || self.remote().to_string();
         let stream = match &self.0 {
-            Kind::Quic(connection, _) => {
+            Kind::Quic(connection, ..) => {
                 let halves = connection.open_bi().await;
                 let halves = halves.map_err(|source| DialError::Connection {
                     address: address(),
@@ -127,7 +140,7 @@ impl Link {
     /// The next stream that the other end opened; `None` when the connection is over.
     pub async fn accept<I>(&self, info: I) -> Option<Io<LinkStream, I>> {
         let stream = match &self.0 {
-            Kind::Quic(connection, _) => {
+            Kind::Quic(connection, ..) => {
                 let halves = connection.accept_bi().await.ok()?;
                 LinkStream::Quic(QuicStream::new(connection.clone(), halves))
             }
@@ -147,7 +160,7 @@ impl Link {
     #[must_use]
     pub fn room(&self) -> Option<usize> {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.max_datagram_size(),
+            Kind::Quic(connection, ..) => connection.max_datagram_size(),
             Kind::Tcp(connection) => {
                 let carries = connection.carries.load(Ordering::Relaxed);
                 carries.then_some(tcp::ROOM)
@@ -158,7 +171,7 @@ impl Link {
     /// Sends datagrams, once there is place for them. False: the connection is over.
     pub async fn send(&self, datagrams: Vec<Bytes>) -> bool {
         match &self.0 {
-            Kind::Quic(connection, _) => {
+            Kind::Quic(connection, ..) => {
                 for datagram in datagrams {
                     let sent = connection.send_datagram_wait(datagram).await;
                     // One that has become too large meanwhile is lost: the path is narrower than it was.
@@ -175,7 +188,7 @@ impl Link {
     /// Sends datagrams at once; false: there is no place for all of them now, and none is sent.
     #[must_use]
     pub fn send_now(&self, datagrams: &[Bytes]) -> bool {
-        let Kind::Quic(connection, _) = &self.0 else {
+        let Kind::Quic(connection, ..) = &self.0 else {
             return false;
         };
         let bytes: usize = datagrams.iter().map(Bytes::len).sum();
@@ -192,7 +205,7 @@ impl Link {
     /// The next datagram; `None`: the connection is over.
     pub async fn receive(&self) -> Option<Bytes> {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.read_datagram().await.ok(),
+            Kind::Quic(connection, ..) => connection.read_datagram().await.ok(),
             Kind::Tcp(connection) => connection.receive().await,
         }
     }
@@ -201,7 +214,7 @@ impl Link {
     #[must_use]
     pub fn received(&self) -> Option<Bytes> {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.read_datagram().now_or_never()?.ok(),
+            Kind::Quic(connection, ..) => connection.read_datagram().now_or_never()?.ok(),
             Kind::Tcp(connection) => connection.received(),
         }
     }
@@ -210,7 +223,7 @@ impl Link {
     #[must_use]
     pub fn path(&self) -> Option<PathStatus> {
         match &self.0 {
-            Kind::Quic(connection, link_mtu) => {
+            Kind::Quic(connection, link_mtu, lanes) => {
                 let path = connection.stats().path;
                 Some(PathStatus {
                     rtt_us: u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
@@ -218,6 +231,7 @@ impl Link {
                     lost: path.lost_packets,
                     mtu: mtu::packet(path.current_mtu, connection.remote_address()),
                     link_mtu: *link_mtu,
+                    connections: lanes.count().saturating_add(1),
                 })
             }
             Kind::Tcp(connection) => connection.path(),
@@ -228,7 +242,7 @@ impl Link {
     #[must_use]
     pub fn heard(&self) -> u64 {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.stats().udp_rx.datagrams,
+            Kind::Quic(connection, ..) => connection.stats().udp_rx.datagrams,
             Kind::Tcp(connection) => connection.heard.load(Ordering::Relaxed),
         }
     }
@@ -237,7 +251,7 @@ impl Link {
     #[must_use]
     pub fn number(&self) -> usize {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.stable_id(),
+            Kind::Quic(connection, ..) => connection.stable_id(),
             Kind::Tcp(connection) => connection.number,
         }
     }
@@ -245,7 +259,7 @@ impl Link {
     /// Waits until it is over, and says why.
     pub async fn closed(&self) -> String {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.closed().await.to_string(),
+            Kind::Quic(connection, ..) => connection.closed().await.to_string(),
             Kind::Tcp(connection) => connection.closed().await,
         }
     }
@@ -253,7 +267,7 @@ impl Link {
     /// Ends it at once.
     pub fn close(&self, reason: &str) {
         match &self.0 {
-            Kind::Quic(connection, _) => connection.close(0u32.into(), reason.as_bytes()),
+            Kind::Quic(connection, ..) => connection.close(0u32.into(), reason.as_bytes()),
             Kind::Tcp(connection) => connection.close(reason),
         }
     }

@@ -297,6 +297,7 @@ fn info(socket: &std::net::TcpStream) -> Option<PathStatus> {
         mtu: u16::try_from(info.tcpi_pmtu).unwrap_or(u16::MAX),
         // The kernel has learned it, or has not.
         link_mtu: u16::try_from(info.tcpi_pmtu).unwrap_or(u16::MAX),
+        connections: 1,
     })
 }
 

@@ -85,9 +85,14 @@ impl Hostile {
         let roots = vec![own.certificate().to_vec()];
         let trust = Trust::new("east".parse().unwrap(), set.clone(), &roots, &state);
         Self {
-            transport: Transport::bind("127.0.0.1:0".parse().unwrap(), &[7; 32], Handle::current())
-                .await
-                .unwrap(),
+            transport: Transport::bind(
+                "127.0.0.1:0".parse().unwrap(),
+                &[7; 32],
+                Handle::current(),
+                0,
+            )
+            .await
+            .unwrap(),
             tls: Tls::new(leaf, TrustHandle::new(trust)),
             at: west.running().addresses.session.to_string(),
         }

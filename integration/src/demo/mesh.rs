@@ -45,6 +45,8 @@ pub struct Mesh {
     pub plain: &'static [&'static str],
     /// Our programs log all that they can
     pub talkative: bool,
+    /// Threads that packets go by, where not as many as the cores allow.
+    pub packet_threads: Option<u8>,
     /// Each cluster has a wall clock of its own, see [`Mesh::set_clock`]
     pub clocks: bool,
 }
@@ -71,6 +73,7 @@ impl Mesh {
             started: Vec::new(),
             plain: &[],
             talkative: false,
+            packet_threads: None,
             clocks: false,
         })
     }

@@ -11,7 +11,7 @@ use causeway_integration::lab::netns::Netns;
 use causeway_integration::lab::topology::{CART_3, CLIENT, TWO};
 use causeway_integration::lab::{self, fetch, firewall, wait};
 
-use crate::{all_answered, alone, goes_on, nothing_plain, paired, unbroken};
+use crate::{all_answered, alone, goes_on, nothing_plain, pair, paired, unbroken};
 
 /// The paths of all sessions of a gateway, as it has found them.
 fn path_mtus(mesh: &Mesh, gateway: &str) -> Vec<u64> {
@@ -88,6 +88,58 @@ fn a_path_that_narrows_is_followed() {
     }
     goes_on(&holding, LIMIT);
     unbroken(holding);
+}
+
+/// With more threads for packets there are more connections with each gateway; flows are spread over them, and nothing breaks
+/// when they come and go.
+#[test]
+fn there_are_as_many_connections_as_threads() {
+    if !lab::test_may_run() {
+        return;
+    }
+    let _alone = alone();
+    let mut mesh = Mesh::new("t-lanes", None).unwrap();
+    mesh.packet_threads = Some(3);
+    let cart = pair(&mut mesh);
+    let client = mesh.lab.pod(&CLIENT);
+    let paths = |mesh: &Mesh| -> Vec<(u64, u64)> {
+        let peers = mesh.operator("e1").json(&["peers"]).unwrap();
+        let sessions = peers["peers"][0]["sessions"].as_array().unwrap();
+        let paths = sessions.iter().map(|session| &session["path"]);
+        let number = |path: &serde_json::Value, of: &str| path[of].as_u64().unwrap();
+        paths
+            .map(|path| (number(path, "connections"), number(path, "sent")))
+            .collect()
+    };
+    let all_there = |mesh: &Mesh| {
+        wait::until(LIMIT, "three connections with each gateway", || {
+            let paths = paths(mesh);
+            Ok(paths.len() == 2 && paths.iter().all(|(connections, _)| *connections == 3))
+        })
+        .unwrap();
+    };
+    all_there(&mesh);
+    let holding = Holding::open(&client, cart, 30).unwrap();
+    let wan = mesh.lab.netns("wan");
+    let all = || -> u64 {
+        let to = ["w1", "w2"].into_iter();
+        to.map(|to| firewall::on_sessions(&wan, "e1", to).unwrap())
+            .sum()
+    };
+    let own = |mesh: &Mesh| paths(mesh).iter().map(|(_, sent)| sent).sum::<u64>();
+    let before = (all(), own(&mesh));
+    large_packets(&client, cart, 24);
+    let (all, own) = (all() - before.0, own(&mesh) - before.1);
+    assert!(own * 10 < all * 8, "{own} of {all} by the sessions' own");
+    goes_on(&holding, LIMIT);
+    mesh.lab.processes.kill("gateway-w2").unwrap();
+    all_answered(&mesh, cart, 40);
+    mesh.run_gateway("w2").unwrap();
+    all_there(&mesh);
+    all_answered(&mesh, cart, 40);
+    goes_on(&holding, LIMIT);
+    unbroken(holding);
+    nothing_plain(&mesh);
 }
 
 /// Where no UDP passes, clusters pair and packets pass by TCP; QUIC is taken again once it can be.

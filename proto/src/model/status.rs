@@ -133,6 +133,8 @@ pub struct PathStatus {
     pub mtu: u16,
     /// Bytes of the largest that its first link takes. The path's is less where something on it is narrower.
     pub link_mtu: u16,
+    /// Connections that packets go by, the session's own among them.
+    pub connections: u16,
 }
 
 /// What carries a session.

@@ -125,6 +125,7 @@ impl From<PathStatus> for pb::PathStatus {
             lost: p.lost,
             mtu: p.mtu.into(),
             link_mtu: p.link_mtu.into(),
+            connections: p.connections.into(),
         }
     }
 }
@@ -138,6 +139,9 @@ impl TryFrom<pb::PathStatus> for PathStatus {
             lost: p.lost,
             mtu: one("mtu", p.mtu, mtu)?,
             link_mtu: one("link_mtu", p.link_mtu, mtu)?,
+            connections: one("connections", p.connections, |n| {
+                small(n, "connections, 0 to 65535")
+            })?,
         })
     }
 }

@@ -56,6 +56,9 @@ seed: \"{SEED}\"
             bridge = node.bridge(),
             resolver = resolver.display(),
         );
+        if let Some(count) = self.packet_threads {
+            text += &format!("packet_threads: {count}\n");
+        }
         if let Some(file) = enrolment {
             text += &format!(
                 "leader_address: {}:7444\nenroll_file: {}\n",

@@ -46,13 +46,16 @@ pub(in crate::wire::tests) fn session_status() -> impl Strategy<Value = SessionS
 }
 
 fn path() -> impl Strategy<Value = PathStatus> {
-    any::<(u64, u64, u64, u16, u16)>().prop_map(|(rtt_us, sent, lost, mtu, link_mtu)| PathStatus {
-        rtt_us,
-        sent,
-        lost,
-        mtu,
-        link_mtu,
-    })
+    any::<(u64, u64, u64, (u16, u16), u16)>().prop_map(
+        |(rtt_us, sent, lost, (mtu, link_mtu), connections)| PathStatus {
+            rtt_us,
+            sent,
+            lost,
+            mtu,
+            link_mtu,
+            connections,
+        },
+    )
 }
 
 pub(in crate::wire::tests) fn peer_status() -> impl Strategy<Value = PeerStatus> {
