@@ -253,7 +253,7 @@ async fn sessions_by(config: &Config) -> Result<(Threads, Transport), anyhow::Er
     let reset = reset::secret(&config.state_dir)?;
     let count = config
         .packet_threads
-        .map_or_else(packets::usual, usize::from);
+        .map_or_else(packets::usual, |count| count.get().into());
     let threads = Threads::start(count).context("threads for packets")?;
     // A connection is the work of one thread at a time.
     let beside = count.saturating_sub(1);

@@ -92,6 +92,7 @@ const STATUS: Expect = expect![[r#"
               lost: 5
               mtu: 1400
               link_mtu: 1500
+              connections: 2
           certificate_expires: "2026-09-22T12:26:40Z"
         - cluster: north
           number: 2
@@ -239,7 +240,8 @@ fn peers_in_json() {
                     "sent": 1000,
                     "lost": 5,
                     "mtu": 1400,
-                    "link_mtu": 1500
+                    "link_mtu": 1500,
+                    "connections": 2
                   }
                 }
               ],

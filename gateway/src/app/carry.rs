@@ -313,7 +313,8 @@ impl Carrier {
     /// A packet and its frame go to one of the peer's sessions, the same for all of a flow.
     fn send(&mut self, packet: &Outgoing<'_>, frame: &[u8]) {
         let mut split = self.split;
-        let Some((way, room)) = self.way(packet.peer, packet.label.hash) else {
+        let hash = packet.label.hash;
+        let Some((way, room)) = self.way(packet.peer, hash) else {
             return self.hold(packet.peer, frame);
         };
         let mut datagrams = Vec::new();

@@ -136,12 +136,18 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where the built WireGuard lies.
+/// Where the built WireGuard lies; another one of the same command line, such as `boringtun-cli`, is named by
+/// `CAUSEWAY_WIREGUARD`.
 fn program() -> Result<PathBuf> {
+    let asked = std::env::var_os("CAUSEWAY_WIREGUARD");
+    let name = asked.unwrap_or_else(|| "gotatun".into());
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join("gotatun"));
+    let found = std::env::split_paths(&path).map(|dir| dir.join(&name));
     found
         .into_iter()
         .find(|program| program.is_file())
-        .context("there is no gotatun: `cargo install gotatun-cli --version 0.10.2 --locked`")
+        .with_context(|| {
+            let name = name.display();
+            format!("there is no {name} in PATH: `cargo install gotatun-cli --version 0.10.2 --locked`, or boringtun-cli")
+        })
 }
