@@ -15,6 +15,8 @@ use crate::status::{Facts, PeerFacts, conditions};
 const CLOCK_MS: u64 = 2_000;
 /// An agent reports every second.
 const REPORT_MS: u64 = 10_000;
+/// Subject of the check that an agent is there.
+const REPORT: &str = "report";
 /// What is left of a leaf that was not renewed in time.
 const LEAF_EARLY_MS: u64 = LEAF_MS / 4;
 
@@ -233,12 +235,18 @@ pub fn own(
     checks
 }
 
+/// Whether it says nothing of other peers, nor of this cluster's services.
+#[must_use]
+pub fn is_for_peers(check: &Check) -> bool {
+    check.kind != CheckKind::Agent || check.subject == REPORT
+}
+
 fn node(report: &Report, view: &View, only: Option<&ClusterId>, now: Timestamp) -> Vec<Check> {
     let place = format!("node {}", report.node);
     let age = now.since(report.time);
     let alive = Check::passed(
         CheckKind::Agent,
-        "report",
+        REPORT,
         format!("{:.1} s ago", Duration::from_millis(age).as_secs_f64()),
     );
     let alive = match age {

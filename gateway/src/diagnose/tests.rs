@@ -192,6 +192,8 @@ fn agents_tell_of_their_nodes() {
         found
     };
     assert_eq!(count(&all).len(), count(&one).len() + 1);
+    let told: Vec<_> = count(&one).into_iter().filter(is_for_peers).collect();
+    assert_eq!(told.len(), count(&one).len() - 1, "no problem is told");
     check(
         &count(&one),
         expect![[r#"

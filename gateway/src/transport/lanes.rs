@@ -31,6 +31,12 @@ impl Lanes {
         lanes.clone()
     }
 
+    pub fn close(&self, reason: &str) {
+        for lane in self.open() {
+            lane.close(0u32.into(), reason.as_bytes());
+        }
+    }
+
     pub fn count(&self) -> u16 {
         u16::try_from(self.open().len()).unwrap_or(u16::MAX)
     }
@@ -44,6 +50,13 @@ impl Lanes {
             lanes.push(lane);
         }
         room
+    }
+}
+
+/// They end with what holds the session's connection.
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.close("the session is over");
     }
 }
 
@@ -70,13 +83,15 @@ impl Sessions {
             && let Some(secret) = secret(session)
         {
             self.add(secret, &lanes);
-            end_together(session.clone(), &lanes);
         }
         lanes
     }
 
     /// Takes one that came by its protocol: its stream says beside which session it is.
     pub async fn take(&self, lane: quinn::Connection) {
+        if lane.peer_identity().is_none() {
+            return lane.close(0u32.into(), b"a certificate is needed");
+        }
         let taken = tokio::time::timeout(CONNECT_TIMEOUT, async {
             let (_, mut from) = lane.accept_bi().await?;
             let mut secret = Secret::default();
@@ -115,16 +130,6 @@ fn secret(connection: &quinn::Connection) -> Option<Secret> {
     exported.ok().map(|()| secret)
 }
 
-fn end_together(session: quinn::Connection, lanes: &Arc<Lanes>) {
-    let lanes = Arc::downgrade(lanes);
-    tokio::spawn(async move {
-        session.closed().await;
-        for lane in lanes.upgrade().iter().flat_map(|lanes| lanes.open()) {
-            lane.close(0u32.into(), b"the session is over");
-        }
-    });
-}
-
 /// Dials so many beside a session that this end has dialled, in tasks of their own.
 pub(super) fn dial(
     quic: &Quic,
@@ -137,12 +142,9 @@ pub(super) fn dial(
     let (Some(tls), Some(secret)) = (for_packets(tls), secret(session)) else {
         return lanes;
     };
-    if count > 0 {
-        end_together(session.clone(), &lanes);
-    }
     let tls = Arc::new(tls);
     for _ in 0..count {
-        let (quic, tls, session) = (quic.clone(), Arc::clone(&tls), session.clone());
+        let (quic, tls) = (quic.clone(), Arc::clone(&tls));
         let lanes = Arc::downgrade(&lanes);
         tokio::spawn(async move {
             let lane = quic.dial("a session's packets", to, tls).await;
@@ -151,8 +153,7 @@ pub(super) fn dial(
             stream.write_all(&secret).await?;
             stream.finish().map_err(io::Error::other)?;
             // Over by now?
-            let lanes = lanes.upgrade().filter(|_| session.close_reason().is_none());
-            if !lanes.is_some_and(|lanes| lanes.add(lane.clone())) {
+            if !lanes.upgrade().is_some_and(|lanes| lanes.add(lane.clone())) {
                 lane.close(0u32.into(), b"the session is over");
             }
             Ok::<_, io::Error>(())

@@ -267,7 +267,10 @@ impl Link {
     /// Ends it at once.
     pub fn close(&self, reason: &str) {
         match &self.0 {
-            Kind::Quic(connection, ..) => connection.close(0u32.into(), reason.as_bytes()),
+            Kind::Quic(connection, _, lanes) => {
+                connection.close(0u32.into(), reason.as_bytes());
+                lanes.close(reason);
+            }
             Kind::Tcp(connection) => connection.close(reason),
         }
     }

@@ -34,7 +34,9 @@ impl Gate {
     /// Missed only where the middle nine tenths of the ratios lie beyond it.
     pub(super) fn held(self, mut ratios: Vec<f64>) -> bool {
         ratios.sort_by(f64::total_cmp);
-        let out = ratios.len().div_ceil(20);
+        // Of few, one at least stays.
+        let most = ratios.len().saturating_sub(1) / 2;
+        let out = ratios.len().div_ceil(20).min(most);
         let (low, high) = (ratios.get(out), ratios.iter().rev().nth(out));
         match self {
             Self::AtLeast(bound) => high.is_some_and(|high| *high >= bound),
@@ -83,5 +85,21 @@ impl Point {
             held: gate.map(|gate| gate.held(ratios.clone())),
             ..Self::of(name, "times", ratios)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_is_missed_by_what_lies_beyond_it_as_a_whole() {
+        let held = |gate: Gate, ratios: &[f64]| gate.held(ratios.to_vec());
+        assert!(held(Gate::AtMost(1.0), &[0.3]) && !held(Gate::AtMost(1.0), &[1.3]));
+        assert!(held(Gate::AtLeast(1.0), &[1.3]) && !held(Gate::AtLeast(1.0), &[0.3]));
+        assert!(!held(Gate::AtLeast(1.0), &[]));
+        let fifteen: Vec<f64> = (0..15).map(|n| f64::from(n) / 10.0).collect();
+        assert!(held(Gate::AtLeast(1.3), &fifteen) && !held(Gate::AtLeast(1.4), &fifteen));
+        assert!(held(Gate::AtMost(0.1), &fifteen) && !held(Gate::AtMost(0.05), &fifteen));
     }
 }
