@@ -235,6 +235,19 @@ pub fn own(
     checks
 }
 
+/// A peer's words, as they may stand on a terminal.
+#[must_use]
+pub fn printable(check: Check) -> Check {
+    let clean = |text: String| text.replace(char::is_control, "?");
+    Check {
+        place: clean(check.place),
+        subject: clean(check.subject),
+        message: clean(check.message),
+        advice: clean(check.advice),
+        ..check
+    }
+}
+
 /// Whether it says nothing of other peers, nor of this cluster's services.
 #[must_use]
 pub fn is_for_peers(check: &Check) -> bool {

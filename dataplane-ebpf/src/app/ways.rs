@@ -59,10 +59,10 @@ impl Agent {
         checks.truncate(TOLD);
         let count = gateways.len() - unreached;
         let fine = format!("{count} of {} gateways", gateways.len());
-        checks.insert(
-            0,
-            Check::passed(CheckKind::Route, fine, "this node has a route"),
-        );
+        if count > 0 {
+            let check = Check::passed(CheckKind::Route, fine, "this node has a route");
+            checks.insert(0, check);
+        }
         if !checks
             .iter()
             .any(|check| check.kind == CheckKind::ReversePath)
@@ -72,7 +72,7 @@ impl Agent {
                 false => "rp_filter is not strict",
             };
             let check = Check::passed(CheckKind::ReversePath, uplink.name, how);
-            checks.insert(1, check);
+            checks.insert(0, check);
         }
         self.ways = checks;
     }

@@ -205,3 +205,15 @@ fn agents_tell_of_their_nodes() {
     "#]],
     );
 }
+
+#[test]
+fn a_peers_words_move_no_cursor() {
+    let check = Check::passed(CheckKind::Udp, "a\u{1b}[2Jb", "c\nd").at("e\u{9b}f");
+    let Check {
+        place,
+        subject,
+        message,
+        ..
+    } = printable(check);
+    assert_eq!([place, subject, message], ["e?f", "a?[2Jb", "c?d"]);
+}

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::Driver;
 use crate::app::diagnose::PeerGateways;
 use crate::app::handle::SessionId;
+use crate::diagnose::printable;
 use crate::now::Now;
 
 /// How long what was found for a peer is told again: to find it costs dials.
@@ -119,7 +120,7 @@ impl Driver {
     /// A peer's gateway has answered.
     pub(super) fn answered(&mut self, session: SessionId, id: u64, checks: Vec<Check>) {
         if let Some(answer) = self.questions.asked.remove(&(session, id)) {
-            let _ = answer.send(checks);
+            let _ = answer.send(checks.into_iter().map(printable).collect());
         }
     }
 }

@@ -62,6 +62,17 @@ fn to(scene: &Scene<'_>) -> String {
     format!("{}:80", scene.domain(HELLO))
 }
 
+/// From each of west's nodes, pods and processes alike, to a service of east's.
+fn traffic<'a>(scene: &'a Scene<'a>) -> anyhow::Result<Traffic<'a>> {
+    let (west, east) = (scene.west(), scene.east());
+    east.deploy(&plain(), 8080, 2)?;
+    east.export()?;
+    west.answers(&west.client()?, "tcp", &to(scene), 5, "east", |_| true)?;
+    let mut clients = west.clients()?;
+    clients.extend(west.host_clients()?);
+    Traffic::start(scene, &clients, &to(scene))
+}
+
 /// Makes every pod of those parts new, by something in them that is another.
 fn make_new(scene: &Scene<'_>, side: Side, parts: &[&str]) -> anyhow::Result<()> {
     let run = &scene.stage.run;
@@ -73,13 +84,8 @@ fn make_new(scene: &Scene<'_>, side: Side, parts: &[&str]) -> anyhow::Result<()>
 }
 
 fn upgrade_and_rollback(scene: &Scene<'_>) -> anyhow::Result<()> {
-    let (stage, east, west) = (scene.stage, scene.east(), scene.west());
-    east.deploy(&plain(), 8080, 2)?;
-    east.export()?;
-    west.answers(&west.client()?, "tcp", &to(scene), 5, "east", |_| true)?;
-    let mut clients = west.clients()?;
-    clients.extend(west.host_clients()?);
-    let traffic = Traffic::start(scene, &clients, &to(scene))?;
+    let stage = scene.stage;
+    let traffic = traffic(scene)?;
     for side in BOTH {
         make_new(scene, side, &["gateway", "agent", "controller"])?;
         scene.show(format_args!("{}: helm upgrade", scene.at(side)));
@@ -106,13 +112,7 @@ fn ca(scene: &Scene<'_>, side: Side) -> anyhow::Result<(Value, bool)> {
 }
 
 fn ca_rotated(scene: &Scene<'_>) -> anyhow::Result<()> {
-    let (west, east) = (scene.west(), scene.east());
-    east.deploy(&plain(), 8080, 2)?;
-    east.export()?;
-    west.answers(&west.client()?, "tcp", &to(scene), 5, "east", |_| true)?;
-    let mut clients = west.clients()?;
-    clients.extend(west.host_clients()?);
-    let traffic = Traffic::start(scene, &clients, &to(scene))?;
+    let traffic = traffic(scene)?;
     for side in BOTH {
         let place = scene.at(side);
         let (before, rotated) = ca(scene, side)?;
