@@ -191,11 +191,7 @@ impl Transport {
         let (this, address) = (self.clone(), address.to_owned());
         async move {
             let mut last = unresolved(&address, std::io::ErrorKind::NotFound.into());
-            let resolved = match tokio::net::lookup_host(address.clone()).await {
-                Ok(resolved) => resolved,
-                Err(source) => return Err(unresolved(&address, source)),
-            };
-            for to in resolved {
+            for to in resolve(&address).await? {
                 match this.attempt(&address, to, &tls, only_quic).await {
                     Ok(link) => return Ok(link),
                     Err(error) => last = error,

@@ -66,13 +66,6 @@ impl Authority {
         over && ends.is_ok_and(|ends| ends.since(now) < DUE_MS)
     }
 
-    /// When it was made.
-    #[must_use]
-    pub fn made(&self) -> Timestamp {
-        let from = validity(&self.certificate).map(|window| window.not_before.0);
-        Timestamp(from.unwrap_or(0).saturating_add(BACKDATE_MS))
-    }
-
     /// Until when the CA before it is trusted too; `None`: it is the first.
     #[must_use]
     pub fn overlap(&self) -> Option<Timestamp> {

@@ -8,7 +8,7 @@ use super::Facts;
 /// Less than a quarter of its life is left of a leaf only where it was not renewed in time: that is due at two thirds, and a
 /// twelfth later at most.
 const LEAF_EARLY_MS: u64 = LEAF_MS / 4;
-/// A year: pairing anew takes planning.
+/// A year: another CA was to take over a year before that, and pairing anew takes planning.
 const AUTHORITY_EARLY_MS: u64 = AUTHORITY_MS / 10;
 const HOUR_MS: u64 = 3_600 * 1_000;
 
@@ -22,7 +22,7 @@ pub fn conditions(gateway: &GatewayName, facts: &Facts, now: Timestamp) -> Vec<C
     });
     let authority = facts.ca_expires.map(|ends| {
         let todo =
-            "when the cluster's CA has ended no peer takes its gateways: pair them anew before";
+            "no other CA has taken over: see the log of the leader, or of the controller, and run `causeway ca rotate`; once it has ended no peer takes its gateways, and they have to be paired anew";
         let early = (AUTHORITY_EARLY_MS, "EndsSoon", todo);
         condition(gateway, "AuthorityValid", ends, early, now)
     });

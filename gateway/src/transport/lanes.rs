@@ -139,6 +139,9 @@ pub(super) fn dial(
     count: usize,
 ) -> Arc<Lanes> {
     let lanes = Arc::new(Lanes::default());
+    if count == 0 {
+        return lanes;
+    }
     let (Some(tls), Some(secret)) = (for_packets(tls), secret(session)) else {
         return lanes;
     };

@@ -105,18 +105,11 @@ impl Way {
 
     /// Sends a frame's datagrams, or queues them behind others; false: there is no room. `hash`: of their flow.
     pub fn give(&self, hash: u32, datagrams: Vec<Bytes>) -> bool {
-        let lanes = u32::try_from(self.more.len())
-            .unwrap_or(0)
-            .saturating_add(1);
         // Another part of the hash than what has chosen the gateway.
-        let lane = hash.rotate_left(16).checked_rem(lanes).unwrap_or(0);
-        let lane = usize::try_from(lane)
-            .ok()
-            .and_then(|lane| lane.checked_sub(1));
-        let lane = lane.and_then(|lane| self.more.get(lane));
-        lane.filter(|lane| lane.ready)
-            .unwrap_or(&self.first)
-            .give(datagrams)
+        let hash = usize::from((hash >> 16) as u16);
+        let lane = self.more.get(hash % (self.more.len() + 1));
+        let lane = lane.filter(|lane| lane.ready);
+        lane.unwrap_or(&self.first).give(datagrams)
     }
 
     pub fn look(&mut self) {

@@ -23,10 +23,10 @@ impl OwnKeys {
         let next = authority.rotate(now)?;
         if self.config.leadership != Leadership::Own {
             let unwanted = Some(fingerprint(authority.certificate()));
-            let mut held = self.unwanted.write();
-            *held
-                .as_deref_mut()
-                .unwrap_or_else(|poisoned| poisoned.get_mut()) = unwanted;
+            *self
+                .unwanted
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = unwanted;
             return Ok(());
         }
         next.write_over(&self.config.state_dir)?;
