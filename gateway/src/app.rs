@@ -30,7 +30,6 @@ use causeway_proto::limits::VIEW_BYTES;
 use causeway_proto::model::{ClusterId, Report};
 use causeway_proto::wire::{DESCRIPTORS, pb};
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -194,7 +193,7 @@ pub async fn start(mut config: Config) -> Result<Running, anyhow::Error> {
     let diagnosing = with_peers(&mut tasks, &config, &keys, &core, &transport, targets)?;
     tasks.spawn(diagnosing.clone().answer(questions));
     let path = config.listen.device();
-    let to = (threads.handle(), core.clone());
+    let to = (&threads, core.clone());
     let (device, carried) = carry(&mut tasks, &path, channels.ways, to).await?;
     let routes = routes(&config, &keys, &core, &transport, diagnosing);
     let socket = serve_local(&mut tasks, &config, &keys, listener, routes).await?;
@@ -260,6 +259,7 @@ async fn sessions_by(config: &Config) -> Result<(Threads, Transport), anyhow::Er
     let bound = Transport::bind(config.listen.session, &reset, threads.handle(), beside).await;
     let transport = bound
         .with_context(|| format!("listen.session {}: cannot be had", config.listen.session))?;
+    threads.idle().add(transport.socket());
     Ok((threads, transport))
 }
 
@@ -281,7 +281,7 @@ async fn carry(
     tasks: &mut JoinSet<()>,
     path: &Path,
     ways: watch::Receiver<Arc<carry::Ways>>,
-    (threads, core): (Handle, Core),
+    (threads, core): (&Threads, Core),
 ) -> Result<(SocketFile, Arc<Counts>), anyhow::Error> {
     let (listener, file) = causeway_certs::serve::unix(path)
         .await
@@ -289,7 +289,8 @@ async fn carry(
     let (lost, device) = watch::channel(None);
     let (carried, mut told) = watch::channel(carry::Carried::default());
     let counts = Arc::new(Counts::default());
-    let take = device::take(listener, lost.clone(), told.clone(), threads.clone());
+    let on = (threads.handle(), threads.idle());
+    let take = device::take(listener, lost.clone(), told.clone(), on);
     tasks.spawn(take);
     let carry = carry::run(carry::Carry {
         device,
@@ -298,7 +299,7 @@ async fn carry(
         carried,
         counts: Arc::clone(&counts),
     });
-    tasks.spawn_on(carry, &threads);
+    tasks.spawn_on(carry, &threads.handle());
     tasks.spawn(async move {
         while told.changed().await.is_ok() {
             let peers = told.borrow_and_update().clone();

@@ -7,11 +7,13 @@ mod lanes;
 mod link;
 mod mtu;
 mod quic;
+mod socket;
 mod tcp;
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use causeway_certs::serve::pause;
@@ -156,6 +158,13 @@ impl Transport {
     /// When the socket is gone.
     pub fn local_address(&self) -> std::io::Result<SocketAddr> {
         self.quic.endpoint.local_addr()
+    }
+
+    /// Where QUIC's packets come.
+    #[must_use]
+    pub fn socket(&self) -> Weak<dyn AsFd + Send + Sync> {
+        let socket: Arc<dyn AsFd + Send + Sync> = Arc::clone(&self.quic.socket) as _;
+        Arc::downgrade(&socket)
     }
 
     /// Takes connections by this configuration from now on; hands every one that comes up to `links`, until it is closed.

@@ -1,5 +1,7 @@
 //! Shell: the two clocks, and randomness. Nothing else in this crate reads them.
 
+use std::time::Duration;
+
 use causeway_proto::model::Timestamp;
 use tokio::time::Instant;
 
@@ -19,6 +21,12 @@ impl Clock {
         Self {
             start: Instant::now(),
         }
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// Both clocks.

@@ -1,11 +1,12 @@
 //! Shell: the device to the programs, as the agent of this node hands it over: this process may make no devices.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::carry::Carried;
+use super::packets::Idle;
 use causeway_abi::names::handover::{ALIVE_MS, HELD, WANTED};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use tokio::io::unix::AsyncFd;
@@ -46,13 +47,19 @@ impl Device {
     }
 }
 
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+}
+
 /// Takes the device from whichever agent comes, for ever. Nobody else's word is taken: the socket's directory is this
-/// process's own, and who is at the other end must be root. `threads`: what waits for it runs on them.
+/// process's own, and who is at the other end must be root. `on`: what waits for it runs on these threads.
 pub async fn take(
     listener: UnixListener,
     device: watch::Sender<Option<Arc<Device>>>,
     mut carried: watch::Receiver<Carried>,
-    threads: Handle,
+    on: (Handle, Arc<Idle>),
 ) {
     loop {
         let stream = match listener.accept().await {
@@ -67,7 +74,7 @@ pub async fn take(
             tracing::warn!("what hands over a device is not root: refused");
             continue;
         }
-        let agent = with_agent(stream, &device, &mut carried, &threads);
+        let agent = with_agent(stream, &device, &mut carried, &on);
         if let Err(error) = agent.await {
             tracing::warn!(%error, "the agent hands over no device");
             tokio::time::sleep(AGAIN).await;
@@ -80,7 +87,7 @@ async fn with_agent(
     mut stream: UnixStream,
     device: &watch::Sender<Option<Arc<Device>>>,
     carried: &mut watch::Receiver<Carried>,
-    threads: &Handle,
+    (threads, idle): &(Handle, Arc<Idle>),
 ) -> io::Result<()> {
     let held = device.borrow().is_some();
     stream
@@ -94,7 +101,10 @@ async fn with_agent(
             // SAFETY: an owned descriptor stays open, and the same one, until it is dropped.
             unsafe { AsyncFd::register(given) }.map_err(io::Error::from)?
         };
-        device.send_replace(Some(Arc::new(Device(given))));
+        let given = Arc::new(Device(given));
+        let source: Weak<Device> = Arc::downgrade(&given);
+        idle.add(source);
+        device.send_replace(Some(given));
         tracing::info!("the agent has handed over the device");
     }
     let (mut gone, mut to) = stream.into_split();

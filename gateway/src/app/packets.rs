@@ -2,14 +2,22 @@
 //! in tokio's scheduler a thread that finds work wakes another one to look for more, which costs more than it brings while
 //! there is none.
 
+mod idle;
+
 use std::io;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+pub(super) use idle::Idle;
+
 /// They end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Threads(Option<Runtime>);
+pub(super) struct Threads {
+    runtime: Option<Runtime>,
+    idle: Arc<Idle>,
+}
 
 /// One for each two cores: the programs in the kernel, and who sends and receives, need the others.
 #[must_use]
@@ -24,19 +32,34 @@ impl Threads {
     /// # Errors
     /// When there can be no more threads.
     pub fn start(count: usize) -> io::Result<Self> {
-        let threads = Builder::new_multi_thread()
+        let idle = Arc::new(Idle::new());
+        let before = Arc::clone(&idle);
+        let runtime = Builder::new_multi_thread()
             .worker_threads(count)
             .thread_name("packets")
+            .on_thread_park(move || before.before_sleep())
             .enable_all()
             .build()?;
-        Ok(Self(Some(threads)))
+        Ok(Self {
+            runtime: Some(runtime),
+            idle,
+        })
+    }
+
+    /// What they do without work.
+    #[must_use]
+    pub fn idle(&self) -> Arc<Idle> {
+        Arc::clone(&self.idle)
     }
 
     /// To have tasks run on them.
     #[must_use]
     pub fn handle(&self) -> Handle {
         // It is there until this is dropped.
-        let threads = self.0.as_ref().map(|threads| threads.handle().clone());
+        let threads = self
+            .runtime
+            .as_ref()
+            .map(|threads| threads.handle().clone());
         threads.unwrap_or_else(Handle::current)
     }
 }
@@ -44,7 +67,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         // Nobody may wait for them on a thread of another runtime.
-        if let Some(threads) = self.0.take() {
+        if let Some(threads) = self.runtime.take() {
             threads.shutdown_background();
         }
     }

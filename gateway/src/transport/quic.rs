@@ -11,6 +11,7 @@ use causeway_certs::tls::SERVER_NAME;
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::runtime::Handle;
 
+use super::socket::Socket;
 use super::{CONNECT_TIMEOUT, DialError, IDLE_TIMEOUT, KEEP_ALIVE, mtu};
 
 /// Round trip that is taken for likely before one was measured: a lost first packet is sent again after three of it.
@@ -28,6 +29,7 @@ const STREAMS: u32 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Quic {
     pub endpoint: quinn::Endpoint,
+    pub socket: Arc<Socket>,
     serving: Arc<Mutex<Option<quinn::ServerConfig>>>,
 }
 
@@ -46,8 +48,7 @@ impl quinn::Runtime for On {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
-        let _threads = self.0.enter();
-        quinn::TokioRuntime.wrap_udp_socket(socket)
+        Ok(Arc::new(Socket::new(socket, self.0.clone())?))
     }
 
     fn now(&self) -> Instant {
@@ -85,9 +86,12 @@ impl Quic {
         let ids = ids.map_or(0, u64::from_be_bytes);
         let mut config = quinn::EndpointConfig::new(Arc::new(key));
         config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
-        let endpoint = quinn::Endpoint::new(config, None, socket, Arc::new(On(threads)))?;
+        let socket = Arc::new(Socket::new(socket, threads.clone())?);
+        let (on, io) = (Arc::new(On(threads)), Arc::clone(&socket));
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(config, None, io, on)?;
         Ok(Self {
             endpoint,
+            socket,
             serving: Arc::default(),
         })
     }
