@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -19,10 +19,18 @@ use crate::lab::{Lab, wait};
 const START: Duration = Duration::from_secs(5);
 /// Of the outer packets: 1,500 bytes less IPv4, UDP and its own.
 const MTU: u16 = 1_420;
-const PORT: u16 = 51_820;
+
+/// The programs of it that are measured, and the devices of their two ends.
+const PROGRAMS: [(&str, [&str; 2]); 2] = [
+    ("gotatun", ["gt-client", "gt-server"]),
+    ("boringtun-cli", ["bt-client", "bt-server"]),
+];
+pub(super) const COUNT: usize = PROGRAMS.len();
 
 /// Both ends.
 pub(super) struct Wireguard {
+    /// The program.
+    pub name: &'static str,
     /// As the client dials the server's pod by it.
     pub server: Ipv4Addr,
     ends: [End; 2],
@@ -30,6 +38,7 @@ pub(super) struct Wireguard {
 
 struct End {
     device: &'static str,
+    port: u16,
     node: Node,
     pod: Pod,
     /// The pod's address on it.
@@ -40,13 +49,19 @@ struct End {
 }
 
 impl End {
-    fn new(device: &'static str, (node, pod): (Node, Pod), address: Ipv4Addr) -> Result<Self> {
+    fn new(
+        device: &'static str,
+        port: u16,
+        (node, pod): (Node, Pod),
+        address: Ipv4Addr,
+    ) -> Result<Self> {
         let broken = |_| anyhow!("no key");
         let key = PrivateKey::generate(&X25519).map_err(broken)?;
         let seed: Curve25519SeedBin<'_> = key.as_be_bytes().map_err(broken)?;
         let public = key.compute_public_key().map_err(broken)?;
         Ok(Self {
             device,
+            port,
             node,
             pod,
             address,
@@ -59,10 +74,10 @@ impl End {
         PathBuf::from(format!("/var/run/wireguard/{}.sock", self.device))
     }
 
-    fn start(&self, lab: &mut Lab) -> Result<()> {
+    fn start(&self, lab: &mut Lab, program: &Path) -> Result<()> {
         let netns = lab.netns(self.node.name);
         let args = ["--foreground", "--disable-drop-privileges", self.device];
-        lab.spawn(&netns, self.device, &program()?, &args, &[])?;
+        lab.spawn(&netns, self.device, program, &args, &[])?;
         wait::until(START, "WireGuard's socket", || {
             Ok(UnixStream::connect(self.socket()).is_ok())
         })
@@ -72,9 +87,9 @@ impl End {
     fn join(&self, lab: &Lab, other: &Self) -> Result<()> {
         let mut text = String::from("set=1\n");
         writeln!(text, "private_key={}", self.private)?;
-        writeln!(text, "listen_port={PORT}\nreplace_peers=true")?;
+        writeln!(text, "listen_port={}\nreplace_peers=true", self.port)?;
         writeln!(text, "public_key={}", other.public)?;
-        writeln!(text, "endpoint={}:{PORT}", other.node.uplink)?;
+        writeln!(text, "endpoint={}:{}", other.node.uplink, other.port)?;
         writeln!(text, "allowed_ip={}/32\n", other.address)?;
         let mut stream = UnixStream::connect(self.socket())?;
         stream.write_all(text.as_bytes())?;
@@ -100,18 +115,40 @@ impl End {
 }
 
 impl Wireguard {
-    /// Between these two.
-    pub fn start(lab: &mut Lab, client: (Node, Pod), server: (Node, Pod)) -> Result<Self> {
-        let address = |last| Ipv4Addr::new(10, 98, 0, last);
+    /// Each of the programs between these two.
+    pub fn start_all(
+        lab: &mut Lab,
+        client: (Node, Pod),
+        server: (Node, Pod),
+    ) -> Result<[Self; COUNT]> {
+        let start = |n: usize| {
+            let (name, devices) = PROGRAMS.get(n).context("no such program")?;
+            Self::start(lab, (n as u8, name), *devices, client, server)
+        };
+        let all: Vec<Self> = (0..COUNT).map(start).collect::<Result<_>>()?;
+        all.try_into().map_err(|_| anyhow!("not all of them"))
+    }
+
+    fn start(
+        lab: &mut Lab,
+        (number, name): (u8, &'static str),
+        [at_client, at_server]: [&'static str; 2],
+        client: (Node, Pod),
+        server: (Node, Pod),
+    ) -> Result<Self> {
+        let address = |last| Ipv4Addr::new(10, 98, number, last);
+        let port = 51_820 + u16::from(number);
         let ends = [
-            End::new("wg-client", client, address(1))?,
-            End::new("wg-server", server, address(2))?,
+            End::new(at_client, port, client, address(1))?,
+            End::new(at_server, port, server, address(2))?,
         ];
-        ends.iter().try_for_each(|end| end.start(lab))?;
+        let program = program(name)?;
+        ends.iter().try_for_each(|end| end.start(lab, &program))?;
         let [client, server] = &ends;
         client.join(lab, server)?;
         server.join(lab, client)?;
         Ok(Self {
+            name,
             server: address(2),
             ends,
         })
@@ -136,18 +173,14 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where the built WireGuard lies; another one of the same command line, such as `boringtun-cli`, is named by
-/// `CAUSEWAY_WIREGUARD`.
-fn program() -> Result<PathBuf> {
-    let asked = std::env::var_os("CAUSEWAY_WIREGUARD");
-    let name = asked.unwrap_or_else(|| "gotatun".into());
+/// Where it lies.
+fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(&name));
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name));
     found
         .into_iter()
         .find(|program| program.is_file())
         .with_context(|| {
-            let name = name.display();
-            format!("there is no {name} in PATH: `cargo install gotatun-cli --version 0.10.2 --locked`, or boringtun-cli")
+            format!("there is no {name} in PATH: `cargo xtask bench tunnel` builds it")
         })
 }

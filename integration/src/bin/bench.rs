@@ -28,7 +28,7 @@ enum Choice {
     Passing,
     /// A node's own traffic without and with an agent, in pairs.
     Paired,
-    /// Between two clusters, encrypted, against user-space WireGuard (`gotatun`), in pairs.
+    /// Between two clusters, encrypted, against user-space WireGuard (`gotatun` and `boringtun-cli`), in turns.
     Tunnel,
 }
 
