@@ -151,3 +151,61 @@ impl UdpPoller for Room {
         ready
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn socket() -> io::Result<Arc<Socket>> {
+        let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+        Ok(Arc::new(Socket::new(socket, Handle::current())?))
+    }
+
+    #[tokio::test]
+    async fn packets_come_and_then_none() -> io::Result<()> {
+        let (from, to) = (socket()?, socket()?);
+        for _ in 0..2 {
+            for payload in [b"one", b"two"] {
+                let transmit = Transmit {
+                    destination: to.local_addr()?,
+                    ecn: None,
+                    contents: payload,
+                    segment_size: None,
+                    src_ip: None,
+                };
+                from.try_send(&transmit)?;
+            }
+            let mut came = 0;
+            while came < 2 {
+                let mut room = [[0; 64]; 4];
+                let mut bufs = room.each_mut().map(|room| IoSliceMut::new(room));
+                let mut meta = [RecvMeta::default(); 4];
+                came += poll_fn(|cx| to.poll_recv(cx, &mut bufs, &mut meta)).await?;
+            }
+        }
+        let mut room = [0; 64];
+        let mut bufs = [IoSliceMut::new(&mut room)];
+        let mut meta = [RecvMeta::default()];
+        let more = poll_fn(|cx| to.poll_recv(cx, &mut bufs, &mut meta));
+        let none = tokio::time::timeout(Duration::from_millis(20), more).await;
+        assert!(none.is_err());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_found_no_room_is_told_when_there_is_some() -> io::Result<()> {
+        let socket = socket()?;
+        let mut room = Arc::clone(&socket).create_io_poller();
+        for full in [false, true, true, false] {
+            socket.full.store(full, Ordering::Release);
+            let told = poll_fn(|cx| room.as_mut().poll_writable(cx));
+            let told = tokio::time::timeout(Duration::from_secs(5), told).await;
+            assert!(told.is_ok_and(|told| told.is_ok()));
+            assert!(!socket.full.load(Ordering::Acquire));
+        }
+        Ok(())
+    }
+}
