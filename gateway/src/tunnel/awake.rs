@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const LOOK: Duration = Duration::from_micros(100);
 /// Work ended twice within this: a look might have found what came between.
 const CLOSE: Duration = Duration::from_micros(200);
-/// So many close ones in a row make a look; twice as many after each that was in vain, half as many after each that was not.
+/// So many close ones in a row make a look; twice as many after each that was in vain, one less after each that was not.
 const LEAST: u16 = 4;
 const MOST: u16 = 256;
 
@@ -47,7 +47,7 @@ impl Awake {
     /// It has looked.
     pub fn looked(&mut self, found: bool) {
         if found {
-            self.needed = (self.needed / 2).max(LEAST);
+            self.needed = self.needed.saturating_sub(1).max(LEAST);
         } else {
             self.needed = self.needed.saturating_mul(2).min(MOST);
             self.close = 0;
@@ -91,6 +91,9 @@ mod tests {
         // Close, but not close enough to be found.
         let (all, found) = looks(&[150; 10_000]);
         assert!(found == 0 && (1..50).contains(&all), "{all}");
+        // Half of them.
+        let (all, found) = looks(&[60, 140].repeat(5_000));
+        assert!((1..100).contains(&(all - found)), "{found} of {all}");
         // Bursts: each ends with one.
         let (all, found) = looks(&[[20; 20].as_slice(), &[5_000]].concat().repeat(100));
         assert!(found >= 9 * (all - found), "{found} of {all}");

@@ -31,6 +31,11 @@ fn takes(mesh: &Mesh, (node, process): (&str, &str), ca: &str, within: Duration)
     wait::until(within, &what, || {
         Ok(certificates(mesh, node, &file).get(1).map(String::as_str) == Some(ca))
     })
+    .inspect_err(|_| {
+        for name in ["gateway-w2", "gateway-w1"] {
+            eprintln!("{name}: {}", mesh.lab.processes.tail(name, 40));
+        }
+    })
     .unwrap();
 }
 

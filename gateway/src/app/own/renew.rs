@@ -23,6 +23,9 @@ pub(super) const ENROL_AGAIN: Duration = Duration::from_secs(10);
 pub(super) const ENROL_SOON: Duration = Duration::from_millis(500);
 /// How often it is looked whether there is anything to do.
 const LOOK: Duration = Duration::from_secs(1);
+/// After a renewal that failed, at first and at most.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(RENEW_RETRY_MS);
 
 impl OwnKeys {
     /// Renews the leaf whenever it is time, for ever.
@@ -51,27 +54,31 @@ impl OwnKeys {
     }
 
     async fn renew_follower(&self, member: &Member, leader: &[GatewayAt], jitter: u64) {
+        let mut pause = RETRY_SOON;
         loop {
             tokio::time::sleep(LOOK).await;
             if self.is_due(member, jitter) {
-                self.renewed(dial::renew(member, leader, PATIENCE).await)
-                    .await;
+                let renewed = dial::renew(member, leader, PATIENCE).await;
+                self.renewed(renewed, &mut pause).await;
             }
         }
     }
 
-    /// Says how it went, and waits where trying again at once would help nobody.
-    async fn renewed(&self, renewed: Result<(), EnrolError>) {
+    /// Says how it went, and waits where trying again at once would help nobody: the leader may be restarting, or refuse for
+    /// good.
+    async fn renewed(&self, renewed: Result<(), EnrolError>, pause: &mut Duration) {
         match renewed {
             Ok(()) => {
                 tracing::info!("certificate renewed");
                 if !self.is_superseded() {
+                    *pause = RETRY_SOON;
                     return;
                 }
             }
             Err(error) => tracing::warn!(error = causes(&error), "certificate not renewed"),
         }
-        tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
+        tokio::time::sleep(*pause).await;
+        *pause = RETRY.min(pause.saturating_mul(2));
     }
 
     /// The leader for good issues its leaf itself.
@@ -88,7 +95,7 @@ impl OwnKeys {
                 Ok(()) => tracing::info!("certificate renewed"),
                 Err(error) => {
                     tracing::warn!(%error, "certificate not renewed");
-                    tokio::time::sleep(Duration::from_millis(RENEW_RETRY_MS)).await;
+                    tokio::time::sleep(RETRY).await;
                 }
             }
         }
@@ -107,15 +114,15 @@ impl OwnKeys {
         // Asked at each start, whatever is on the disk: that is how a controller without a store learns of us.
         let mut said = None;
         self.enrol_again(core, member, by, &mut said).await;
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut pause) = (Duration::ZERO, RETRY_SOON);
         loop {
             tokio::time::sleep(LOOK).await;
             let lost = core.leading().controllers == 0;
             waited = if lost { waited + LOOK } else { Duration::ZERO };
             self.look_after_authority(core, wall_clock()).await;
             if self.is_due(member, jitter) {
-                self.renewed(self.renew_anywhere(core, member, by).await)
-                    .await;
+                let renewed = self.renew_anywhere(core, member, by).await;
+                self.renewed(renewed, &mut pause).await;
             } else if waited >= ENROL_AGAIN {
                 waited = Duration::ZERO;
                 self.enrol_again(core, member, by, &mut said).await;
