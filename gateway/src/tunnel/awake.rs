@@ -1,6 +1,5 @@
-//! Pure: whether a thread without work looks for the next packet before it sleeps. To sleep and to be woken costs more than a
-//! short look, the more where processors are virtual; but a look in vain takes time that others could use, so there is one
-//! only where it is likely to pay.
+//! Pure: whether a thread without work looks for the next packet before it sleeps. Who sleeps has to be woken, which takes time
+//! on both sides; but a look in vain takes time that others could use, so there is one only where it is likely to pay.
 
 use std::time::Duration;
 

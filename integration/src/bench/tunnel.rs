@@ -79,11 +79,6 @@ fn each(figures: &[Figure], of: fn(&Figure) -> f64) -> Vec<f64> {
     figures.iter().map(of).collect()
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
 impl Rounds {
     /// Round by round, against that WireGuard.
     fn ratios(&self, theirs: usize, of: fn(&Figure) -> f64) -> Vec<f64> {
@@ -94,7 +89,8 @@ impl Rounds {
 
     /// The WireGuard of the largest median.
     fn most(&self, of: fn(&Figure) -> f64) -> usize {
-        let medians = self.theirs.iter().map(|figures| median(each(figures, of)));
+        let points = self.theirs.iter().map(|figures| each(figures, of));
+        let medians = points.map(|rounds| Point::of(String::new(), "", rounds).median);
         let most = medians.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
         most.map_or(0, |(place, _)| place)
     }
