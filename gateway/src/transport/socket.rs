@@ -1,6 +1,6 @@
 //! Shell: QUIC's UDP socket, read and written for one packet at a time to be quick too. Tokio's own socket asks to be told
-//! when it can be written to, so the kernel wakes the process for each packet that has left; this one asks only while the
-//! socket's buffer is full.
+//! when it can be written to, and the kernel tells it so for each packet that has left (`sock_def_write_space` in
+//! net/core/sock.c); this one asks only while the socket's buffer is full.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// How long a look lasts: an answer from the same host, or the next packet of a fast exchange, comes within that.
+/// How long a look lasts.
 pub const LOOK: Duration = Duration::from_micros(100);
 /// Work ended twice within this: a look might have found what came between.
 const CLOSE: Duration = Duration::from_micros(200);
