@@ -20,12 +20,13 @@ use causeway_certs::health::Answering;
 use causeway_proto::model::{
     Check, Prefix, Problem, ProblemKind, Report, ServiceName, View, ViewRevision,
 };
+use handover::Handover;
 use health::Health;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::breaks::Breaks;
-use crate::compile::{Gateway, Held, NodeFacts, compile, is_pod_side, same_maps};
+use crate::compile::{Held, NodeFacts, compile, is_pod_side, same_maps};
 use crate::config::Config;
 use crate::diff::diff;
 use crate::execute::execute;
@@ -86,10 +87,7 @@ struct Agent {
     tunnel: Option<(u32, u16)>,
     /// The device to this node's gateway.
     session: Option<u32>,
-    /// For who gives it to whichever gateway comes, until that has begun.
-    handing: Option<watch::Sender<Gateway>>,
-    /// What that gateway does.
-    gateway: watch::Receiver<Gateway>,
+    handover: Handover,
     own: Option<devices::Own>,
     /// Nothing before the first look: a step without ports would take them all away.
     seen: Option<Seen>,
@@ -126,6 +124,11 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
         let held_back = host.hold_back(&config.pools).await;
         held_back.context("routes that keep the pools off the underlay")?;
     }
+    let mut handover = Handover::new(config.gateway_socket.clone());
+    // A gateway that came while no agent was here waits for its device, and not for programs: those before ours still run.
+    if host.has_session().await {
+        handover.begin();
+    }
     let kernel = Kernel::load(&start.object, &config.pin_dir).with_context(|| hint(&config))?;
     let image = kernel.image().context("maps left by an earlier start")?;
     tracing::info!(node = %start.config.node, frontends = image.frontends.len(), "programs loaded");
@@ -135,8 +138,8 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
     let (tell_report, reports) = watch::channel(None);
     source::spawn(&start, tell_views, reports).context("the node's name")?;
     let mut prober = Prober::default();
-    let mut agent = Agent::new(start, kernel, host, image);
-    let mut gateway = agent.gateway.clone();
+    let mut agent = Agent::new(start, kernel, host, handover, image);
+    let mut gateway = agent.handover.gateway.clone();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -209,9 +212,7 @@ fn hint(config: &Config) -> String {
 }
 
 impl Agent {
-    fn new(start: Start, kernel: Kernel, host: Host, image: MapImage) -> Self {
-        // An agent that restarts takes nothing back before it knows more.
-        let (handing, gateway) = watch::channel(Gateway::Away);
+    fn new(start: Start, kernel: Kernel, host: Host, handover: Handover, image: MapImage) -> Self {
         Self {
             held_back: start.config.pools.clone(),
             start,
@@ -221,8 +222,7 @@ impl Agent {
             services: BTreeMap::new(),
             tunnel: None,
             session: None,
-            handing: Some(handing),
-            gateway,
+            handover,
             own: None,
             seen: None,
             hooked: BTreeMap::new(),
@@ -247,9 +247,9 @@ impl Agent {
         self.view = Some(view);
     }
 
-    /// From now on nobody here hears what this node's gateway does, and it may end, too: packets go by others, where any carries.
+    /// This node's gateway may end, too, and nobody would hear of it: packets go by others, where any carries.
     async fn leave(&mut self) {
-        (_, self.gateway) = watch::channel(Gateway::Away);
+        self.handover.end();
         self.step().await;
     }
 
@@ -318,7 +318,7 @@ impl Agent {
             outer: uplink.address,
             tunnel: self.tunnel.map_or(0, |(index, _)| index),
             session: self.session.unwrap_or(0),
-            gateway: self.gateway.borrow().clone(),
+            gateway: self.handover.gateway.borrow().clone(),
             mtu: self.mtu(),
             faults: self.start.breaks.faults,
             clamp: !self.start.breaks.mss,

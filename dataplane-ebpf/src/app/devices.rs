@@ -2,7 +2,7 @@
 
 use causeway_proto::model::{Address, Encryption, PeerView, Prefix, View};
 
-use super::{Agent, handover};
+use super::Agent;
 use crate::compile::{self, OVERHEAD};
 use crate::kernel::Hook;
 use crate::ports::{OwnDevice, Seen};
@@ -86,10 +86,7 @@ impl Agent {
             match self.host.session().await {
                 Ok(index) => {
                     self.session = Some(index);
-                    let socket = &self.start.config.gateway_socket;
-                    if let Some(tell) = self.handing.take() {
-                        tokio::spawn(handover::run(socket.clone(), tell));
-                    }
+                    self.handover.begin();
                     self.failures.remove("device to the gateway");
                     self.hook();
                 }

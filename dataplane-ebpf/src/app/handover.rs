@@ -25,8 +25,38 @@ const LOOKS: u32 = 40;
 /// A gateway that says nothing for so long is gone.
 const SILENCE: Duration = Duration::from_millis(SILENT_MS);
 
+/// Who gives the device to whichever gateway comes, and what that gateway does.
+pub(super) struct Handover {
+    /// Until there is a device to give.
+    waiting: Option<(PathBuf, watch::Sender<Gateway>)>,
+    pub gateway: watch::Receiver<Gateway>,
+}
+
+impl Handover {
+    pub fn new(socket: PathBuf) -> Self {
+        // An agent that restarts takes nothing back before it knows more.
+        let (tell, gateway) = watch::channel(Gateway::Away);
+        Self {
+            waiting: Some((socket, tell)),
+            gateway,
+        }
+    }
+
+    /// The device is there.
+    pub fn begin(&mut self) {
+        if let Some((socket, tell)) = self.waiting.take() {
+            tokio::spawn(run(socket, tell));
+        }
+    }
+
+    /// From now on nobody here hears what the gateway does, and it may end, too.
+    pub fn end(&mut self) {
+        (_, self.gateway) = watch::channel(Gateway::Away);
+    }
+}
+
 /// For ever. Tells what the gateway does.
-pub(super) async fn run(socket: PathBuf, tell: watch::Sender<Gateway>) {
+async fn run(socket: PathBuf, tell: watch::Sender<Gateway>) {
     // While this end has the device open, what is sent into it waits there for the next gateway.
     let mut kept: Option<OwnedFd> = None;
     let mut told = None;

@@ -164,6 +164,11 @@ impl Host {
         Ok(link.index)
     }
 
+    /// Whether the device to the gateway is there, of an agent before this one.
+    pub async fn has_session(&self) -> bool {
+        matches!(self.find(SESSION).await, Ok(Some(_)))
+    }
+
     /// Gives the node's own processes their address. Nothing goes out by it before [`Self::ways`].
     ///
     /// # Errors

@@ -217,7 +217,7 @@ impl Lab {
         wait.recv().unwrap();
     }
 
-    fn file(&self, node: &str, what: &str) -> PathBuf {
+    pub fn file(&self, node: &str, what: &str) -> PathBuf {
         self.dir.path().join(format!("{node}.{what}"))
     }
 
@@ -265,7 +265,7 @@ impl Lab {
         self.programmed(&[node]);
     }
 
-    fn spawn(&mut self, node: &str, agent: &str, object: &str) {
+    pub fn spawn(&mut self, node: &str, agent: &str, object: &str) {
         let _ = std::fs::remove_file(self.file(agent, "report"));
         let log = File::options()
             .create(true)

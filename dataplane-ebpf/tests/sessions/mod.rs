@@ -59,6 +59,7 @@ impl Drop for Alive {
 }
 
 fn accept(listener: &UnixListener, word: u8) -> UnixStream {
+    assert!(readable(listener, 5_000), "no agent comes");
     let (mut agent, _) = listener.accept().unwrap();
     agent
         .set_read_timeout(Some(Duration::from_secs(5)))
@@ -93,6 +94,17 @@ impl Gateway {
             alive: Alive::carrying(peer, agent),
         }
     }
+
+    /// Another one may listen there.
+    fn leave(self) -> UnixListener {
+        let Self {
+            listener,
+            device,
+            alive,
+        } = self;
+        drop((alive, device));
+        listener
+    }
 }
 
 /// What went between the two.
@@ -102,21 +114,21 @@ struct Counts {
     bytes: AtomicU64,
 }
 
-fn readable(device: &OwnedFd) -> bool {
+fn readable(at: &impl AsRawFd, within_ms: i32) -> bool {
     let mut poll = libc::pollfd {
-        fd: device.as_raw_fd(),
+        fd: at.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };
     // SAFETY: one entry, which lives through the call.
-    unsafe { libc::poll(&raw mut poll, 1, 50) > 0 }
+    unsafe { libc::poll(&raw mut poll, 1, within_ms) > 0 }
 }
 
 /// Every frame of `from`, which calls the other end `theirs`, to `to`, which calls this end `ours`.
 fn pass(from: &OwnedFd, theirs: u16, to: &OwnedFd, ours: u16, stop: &AtomicBool, counts: &Counts) {
     let mut frame = vec![0; 70_000];
     while !stop.load(Ordering::Relaxed) {
-        if !readable(from) {
+        if !readable(from, 50) {
             continue;
         }
         let Ok(length) = nix::unistd::read(from, &mut frame) else {
@@ -270,17 +282,25 @@ fn restarts(lab: &mut Lab, object: &str, east: Gateway, west: Gateway, sessions:
     lives(lab, "with a new agent");
 
     drop(sessions);
-    let Gateway {
-        listener,
-        device,
-        alive,
-    } = west;
-    drop((alive, device));
     // What comes meanwhile waits for the next one.
-    let west = Gateway::start(listener, 9);
+    let west = Gateway::start(west.leave(), 9);
     let sessions = Sessions::between(&east, &west);
     lives(lab, "with a new gateway");
+
+    drop((sessions, again));
+    let listener = east.leave();
+    lab.kill_agent("e1");
+    let late = lab.file("e1", "late-object");
+    nix::unistd::mkfifo(&late, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    lab.spawn("e1", "e1", late.to_str().unwrap());
+    // Its programs cannot be there yet; those of the agent before it are, and the gateway needs no more.
+    let east = Gateway::start(listener, 5);
+    let sessions = Sessions::between(&east, &west);
+    lives(lab, "before the new agent has its programs");
+    std::fs::write(&late, std::fs::read(object).unwrap()).unwrap();
+    lab.programmed(&["e1"]);
+    lives(lab, "with both new");
     drop(next);
     client.join().unwrap();
-    drop((sessions, again));
+    drop(sessions);
 }
