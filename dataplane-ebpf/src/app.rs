@@ -124,11 +124,7 @@ pub async fn run(start: Start) -> anyhow::Result<()> {
         let held_back = host.hold_back(&config.pools).await;
         held_back.context("routes that keep the pools off the underlay")?;
     }
-    let mut handover = Handover::new(config.gateway_socket.clone());
-    // A gateway that came while no agent was here waits for its device, and not for programs: those before ours still run.
-    if host.has_session().await {
-        handover.begin();
-    }
+    let handover = Handover::start(&host, config.gateway_socket.clone()).await;
     let kernel = Kernel::load(&start.object, &config.pin_dir).with_context(|| hint(&config))?;
     let image = kernel.image().context("maps left by an earlier start")?;
     tracing::info!(node = %start.config.node, frontends = image.frontends.len(), "programs loaded");

@@ -4,7 +4,7 @@
 //! there is, so that an agent that restarts and reads its maps goes on as if it had not. A freed id is
 //! not given out again in the same step. What does not fit a map is left out and named.
 //!
-//! IPv4 only; other families' entries are left out without a word until the programs know them.
+//! Inner packets are of either family, outer ones of IPv4 only.
 
 mod backend;
 mod ids;
@@ -18,7 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use causeway_abi::{FrontendKey4, V4};
 use causeway_proto::model::{
     Address, BackendPort, ClusterId, Liveness, NodeName, PeerView, Prefix, Problem, ProblemKind,
     ServiceName, View,
@@ -27,8 +26,9 @@ use causeway_proto::model::{
 pub use node::{OVERHEAD, ways};
 pub use port::is_pod_side;
 
-use crate::image::{MapImage, Table};
+use crate::image::{FrontendKey, Lpm, MapImage, Table};
 use crate::maglev::{NoMember, Ring};
+use causeway_abi::V6;
 
 /// What the agent knows about its own node, and no View says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Held {
     /// What the maps hold now.
     pub image: MapImage,
     /// Rings by what they were made of; saves time, changes nothing.
-    rings: BTreeMap<FrontendKey4, (BackendPort, Result<Arc<Ring>, NoMember>)>,
+    rings: BTreeMap<FrontendKey, (BackendPort, Result<Arc<Ring>, NoMember>)>,
 }
 
 impl Held {
@@ -182,7 +182,7 @@ struct Compiler<'a> {
     overflow: Overflow,
     problems: Vec<Problem>,
     services: BTreeMap<u32, ServiceName>,
-    rings: BTreeMap<FrontendKey4, (BackendPort, Result<Arc<Ring>, NoMember>)>,
+    rings: BTreeMap<FrontendKey, (BackendPort, Result<Arc<Ring>, NoMember>)>,
     /// Confirmed pods of this node by address: the index of their port.
     pods: BTreeMap<Address, u32>,
 }
@@ -269,14 +269,17 @@ impl Compiler<'_> {
     }
 }
 
-/// The four bytes of an IPv4 address.
-fn v4(address: Address) -> Option<V4> {
-    address.v4().map(|v4| v4.octets())
+/// As map values have it.
+fn wide(address: Address) -> V6 {
+    V6::new(address.bytes())
 }
 
-/// Base and length of an IPv4 prefix.
-fn v4_prefix(prefix: Prefix) -> Option<(V4, u32)> {
-    v4(prefix.base()).map(|base| (base, u32::from(prefix.family_len())))
+/// What finds this prefix.
+fn longest(prefix: Prefix) -> Lpm<V6> {
+    Lpm {
+        bits: u32::from(prefix.bits()),
+        data: wide(prefix.base()),
+    }
 }
 
 #[cfg(test)]

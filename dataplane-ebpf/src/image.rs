@@ -7,15 +7,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use causeway_abi::{
-    Backend, Config, Frontend, FrontendKey4, LocalBackend, LocalBackendKey4, MapIn, MapInKey4,
-    MapOut, Member, NodePlace, OrdinalKey, Pod, Port, Reverse, ReverseKey4, RingRef, Route, Source,
-    SourceKey4, V4, limits, names,
+    Backend, Config, Frontend, LocalBackend, MapIn, MapOut, Member, NodePlace, OrdinalKey, Pod,
+    Port, Reverse, RingRef, Route, Source, SourceKey4, V6, limits, names,
 };
+
+/// As [`causeway_abi::FrontendKey`], of either family.
+pub type FrontendKey = causeway_abi::FrontendKey<V6>;
+/// As [`causeway_abi::LocalBackendKey`], of either family.
+pub type LocalBackendKey = causeway_abi::LocalBackendKey<V6>;
+/// As [`causeway_abi::MapInKey`], of either family.
+pub type MapInKey = causeway_abi::MapInKey<V6>;
+/// As [`causeway_abi::ReverseKey`], of either family.
+pub type ReverseKey = causeway_abi::ReverseKey<V6>;
 
 /// A key of a map that finds the longest prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lpm<K> {
-    /// How many bits of `data` count.
+    /// How many bits of `data` count; of an IPv4 address in its mapped form.
     pub bits: u32,
     /// In network order; bits behind the length are zero.
     pub data: K,
@@ -145,29 +153,29 @@ tables! {
     /// How to reach a peer.
     routes Routes: u32 => Route, names::ROUTES, limits::PEERS;
     /// Our prefix for theirs.
-    map_in MapIn: Lpm<MapInKey4> => MapIn, names::MAP_IN, limits::MAPPINGS;
+    map_in MapIn: Lpm<MapInKey> => MapIn, names::MAP_IN.name, limits::MAPPINGS;
     /// Their prefix for ours.
-    map_out MapOut: Lpm<V4> => MapOut, names::MAP_OUT, limits::MAPPINGS;
+    map_out MapOut: Lpm<V6> => MapOut, names::MAP_OUT.name, limits::MAPPINGS;
     /// Our VIP for a peer's.
-    reverse Reverse: ReverseKey4 => Reverse, names::REVERSE, limits::REVERSE;
+    reverse Reverse: ReverseKey => Reverse, names::REVERSE.name, limits::REVERSE;
     /// The node of a pod prefix.
-    places Places: Lpm<V4> => NodePlace, names::PLACES, limits::PLACES;
+    places Places: Lpm<V6> => NodePlace, names::PLACES.name, limits::PLACES;
     /// The port of a local pod.
-    pods Pods: V4 => Pod, names::PODS, limits::PODS;
+    pods Pods: V6 => Pod, names::PODS.name, limits::PODS;
     /// The pod behind a port.
     ports Ports: u32 => Port, names::PORTS, limits::PORTS;
     /// The node of an own endpoint.
     backend_nodes BackendNodes: [u8; 6] => NodePlace, names::BACKEND_NODES, limits::BACKEND_NODES;
     /// An endpoint of this node.
-    local_backends LocalBackends: LocalBackendKey4 => LocalBackend, names::LOCAL_BACKENDS, limits::LOCAL_BACKENDS;
+    local_backends LocalBackends: LocalBackendKey => LocalBackend, names::LOCAL_BACKENDS.name, limits::LOCAL_BACKENDS;
     /// What an ordinal of a stage-two ring stands for.
     backends Backends: OrdinalKey => Backend, names::BACKENDS, limits::BACKENDS;
     /// What an ordinal of a stage-one ring stands for.
     members Members: OrdinalKey => Member, names::MEMBERS, limits::MEMBERS;
     /// An own headless endpoint that may be dialled.
-    exported Exported: FrontendKey4 => Backend, names::EXPORTED, limits::EXPORTED;
+    exported Exported: FrontendKey => Backend, names::EXPORTED.name, limits::EXPORTED;
     /// What a VIP, port and protocol stand for.
-    frontends Frontends: FrontendKey4 => Frontend, names::FRONTENDS, limits::FRONTENDS;
+    frontends Frontends: FrontendKey => Frontend, names::FRONTENDS.name, limits::FRONTENDS;
 }
 
 /// One write.

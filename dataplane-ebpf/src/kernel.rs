@@ -5,6 +5,18 @@
 //! are pinned under `<pin dir>/links/` and get the new programs by link update: at no moment is a
 //! hook without a program.
 
+/// Takes a map out of the object in the type that is wanted.
+macro_rules! take {
+    ($ebpf:expr, $name:expr) => {
+        $ebpf
+            .take_map($name)
+            .ok_or(KernelError::Missing($name))?
+            .try_into()
+            .map_err(|error| KernelError::Map($name, error))?
+    };
+}
+
+mod family;
 mod hooks;
 mod read;
 
@@ -13,18 +25,20 @@ pub use read::Counters;
 
 use std::path::{Path, PathBuf};
 
-use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use causeway_abi::{
-    Backend, Config, Flow, FlowKey4, Frontend, FrontendKey4, LAYOUT_VERSION, LocalBackend,
-    LocalBackendKey4, MapIn, MapInKey4, MapOut, Member, NodePlace, OrdinalKey, Pod, Port, Reverse,
-    ReverseKey4, Ring, RingRef, Route, ServiceCounters, Source, SourceKey4, V4, names,
+    Backend, Config, Flow, FlowKey, Frontend, LAYOUT_VERSION, LocalBackend, MapIn, MapOut, Member,
+    NodePlace, OrdinalKey, Pod, Port, Reverse, Ring, RingRef, Route, ServiceCounters, Source,
+    SourceKey4, V6, names,
 };
+use family::{Hashes, Tries};
 
 use crate::execute::Maps;
-use crate::image::{Entry, Gone, Lpm, MapImage, MapOp};
+use crate::image::{
+    Entry, FrontendKey, Gone, LocalBackendKey, MapImage, MapInKey, MapOp, ReverseKey,
+};
 
 /// What the kernel or the object refused.
 #[derive(Debug, thiserror::Error)]
@@ -53,32 +67,31 @@ pub enum KernelError {
 }
 
 type Hash<K, V> = HashMap<MapData, K, V>;
-type Trie<K, V> = LpmTrie<MapData, K, V>;
 
 /// The maps, opened.
 struct Tables {
     config: Array<MapData, Config>,
     sources: Hash<SourceKey4, Source>,
     routes: Hash<u32, Route>,
-    map_in: Trie<MapInKey4, MapIn>,
-    map_out: Trie<V4, MapOut>,
-    reverse: Hash<ReverseKey4, Reverse>,
-    places: Trie<V4, NodePlace>,
-    pods: Hash<V4, Pod>,
+    map_in: Tries<MapInKey, MapIn>,
+    map_out: Tries<V6, MapOut>,
+    reverse: Hashes<ReverseKey, Reverse>,
+    places: Tries<V6, NodePlace>,
+    pods: Hashes<V6, Pod>,
     ports: Hash<u32, Port>,
     backend_nodes: Hash<[u8; 6], NodePlace>,
-    local_backends: Hash<LocalBackendKey4, LocalBackend>,
+    local_backends: Hashes<LocalBackendKey, LocalBackend>,
     backends: Hash<OrdinalKey, Backend>,
     members: Hash<OrdinalKey, Member>,
-    exported: Hash<FrontendKey4, Backend>,
-    frontends: Hash<FrontendKey4, Frontend>,
+    exported: Hashes<FrontendKey, Backend>,
+    frontends: Hashes<FrontendKey, Frontend>,
     ring_251: Array<MapData, Ring<251>>,
     ring_1021: Array<MapData, Ring<1021>>,
     ring_4093: Array<MapData, Ring<4093>>,
     ring_16381: Array<MapData, Ring<16381>>,
     ring_65537: Array<MapData, Ring<65537>>,
-    flows: Hash<FlowKey4, Flow>,
-    half: Hash<FlowKey4, Flow>,
+    flows: Hashes<FlowKey<V6>, Flow>,
+    half: Hashes<FlowKey<V6>, Flow>,
     seen: Hash<u32, u64>,
     drops: PerCpuArray<MapData, u64>,
     actions: PerCpuArray<MapData, u64>,
@@ -90,17 +103,6 @@ pub struct Kernel {
     ebpf: Ebpf,
     tables: Tables,
     links: PathBuf,
-}
-
-/// Takes a map out of the object in the type that is wanted.
-macro_rules! take {
-    ($ebpf:expr, $name:expr) => {
-        $ebpf
-            .take_map($name)
-            .ok_or(KernelError::Missing($name))?
-            .try_into()
-            .map_err(|error| KernelError::Map($name, error))?
-    };
 }
 
 impl Kernel {
@@ -118,7 +120,7 @@ impl Kernel {
             .default_map_pin_directory(&pins)
             .load_file(object)
             .map_err(|e| KernelError::Load(object.to_owned(), e))?;
-        for name in Hook::ALL.map(Hook::program) {
+        for name in Hook::ALL.into_iter().flat_map(Hook::programs) {
             let program = program(&mut ebpf, name)?;
             program.load().map_err(|e| KernelError::Program(name, e))?;
         }
@@ -147,25 +149,25 @@ impl Tables {
             config: take!(ebpf, names::CONFIG),
             sources: take!(ebpf, names::SOURCES),
             routes: take!(ebpf, names::ROUTES),
-            map_in: take!(ebpf, names::MAP_IN),
-            map_out: take!(ebpf, names::MAP_OUT),
-            reverse: take!(ebpf, names::REVERSE),
-            places: take!(ebpf, names::PLACES),
-            pods: take!(ebpf, names::PODS),
+            map_in: Tries::open(ebpf, names::MAP_IN)?,
+            map_out: Tries::open(ebpf, names::MAP_OUT)?,
+            reverse: Hashes::open(ebpf, names::REVERSE)?,
+            places: Tries::open(ebpf, names::PLACES)?,
+            pods: Hashes::open(ebpf, names::PODS)?,
             ports: take!(ebpf, names::PORTS),
             backend_nodes: take!(ebpf, names::BACKEND_NODES),
-            local_backends: take!(ebpf, names::LOCAL_BACKENDS),
+            local_backends: Hashes::open(ebpf, names::LOCAL_BACKENDS)?,
             backends: take!(ebpf, names::BACKENDS),
             members: take!(ebpf, names::MEMBERS),
-            exported: take!(ebpf, names::EXPORTED),
-            frontends: take!(ebpf, names::FRONTENDS),
+            exported: Hashes::open(ebpf, names::EXPORTED)?,
+            frontends: Hashes::open(ebpf, names::FRONTENDS)?,
             ring_251: take!(ebpf, ring_251),
             ring_1021: take!(ebpf, ring_1021),
             ring_4093: take!(ebpf, ring_4093),
             ring_16381: take!(ebpf, ring_16381),
             ring_65537: take!(ebpf, ring_65537),
-            flows: take!(ebpf, names::FLOWS),
-            half: take!(ebpf, names::HALF),
+            flows: Hashes::open(ebpf, names::FLOWS)?,
+            half: Hashes::open(ebpf, names::HALF)?,
             seen: take!(ebpf, names::SEEN),
             drops: take!(ebpf, names::DROPS),
             actions: take!(ebpf, names::ACTIONS),
@@ -177,18 +179,18 @@ impl Tables {
         match entry {
             Entry::Sources(k, v) => self.sources.insert(k, v, 0),
             Entry::Routes(k, v) => self.routes.insert(k, v, 0),
-            Entry::MapIn(k, v) => self.map_in.insert(&key(k), v, 0),
-            Entry::MapOut(k, v) => self.map_out.insert(&key(k), v, 0),
-            Entry::Reverse(k, v) => self.reverse.insert(k, v, 0),
-            Entry::Places(k, v) => self.places.insert(&key(k), v, 0),
-            Entry::Pods(k, v) => self.pods.insert(k, v, 0),
+            Entry::MapIn(k, v) => self.map_in.insert(k, v),
+            Entry::MapOut(k, v) => self.map_out.insert(k, v),
+            Entry::Reverse(k, v) => self.reverse.insert(k, v),
+            Entry::Places(k, v) => self.places.insert(k, v),
+            Entry::Pods(k, v) => self.pods.insert(k, v),
             Entry::Ports(k, v) => self.ports.insert(k, v, 0),
             Entry::BackendNodes(k, v) => self.backend_nodes.insert(k, v, 0),
-            Entry::LocalBackends(k, v) => self.local_backends.insert(k, v, 0),
+            Entry::LocalBackends(k, v) => self.local_backends.insert(k, v),
             Entry::Backends(k, v) => self.backends.insert(k, v, 0),
             Entry::Members(k, v) => self.members.insert(k, v, 0),
-            Entry::Exported(k, v) => self.exported.insert(k, v, 0),
-            Entry::Frontends(k, v) => self.frontends.insert(k, v, 0),
+            Entry::Exported(k, v) => self.exported.insert(k, v),
+            Entry::Frontends(k, v) => self.frontends.insert(k, v),
             Entry::Config(v) => self.config.set(0, v, 0),
             Entry::Ring(at, slots) => self.put_ring(*at, slots),
         }
@@ -224,10 +226,10 @@ impl Tables {
         let done = match gone {
             Gone::Sources(k) => self.sources.remove(k),
             Gone::Routes(k) => self.routes.remove(k),
-            Gone::MapIn(k) => self.map_in.remove(&key(k)),
-            Gone::MapOut(k) => self.map_out.remove(&key(k)),
+            Gone::MapIn(k) => self.map_in.remove(k),
+            Gone::MapOut(k) => self.map_out.remove(k),
             Gone::Reverse(k) => self.reverse.remove(k),
-            Gone::Places(k) => self.places.remove(&key(k)),
+            Gone::Places(k) => self.places.remove(k),
             Gone::Pods(k) => self.pods.remove(k),
             Gone::Ports(k) => self.ports.remove(k),
             Gone::BackendNodes(k) => self.backend_nodes.remove(k),
@@ -248,10 +250,6 @@ impl Tables {
 fn ring<const N: usize>(slots: &[u32]) -> Option<Box<Ring<N>>> {
     let slots: Box<[u32; N]> = slots.to_vec().into_boxed_slice().try_into().ok()?;
     Some(Box::new(Ring(*slots)))
-}
-
-fn key<K: aya::Pod>(lpm: &Lpm<K>) -> Key<K> {
-    Key::new(lpm.bits, lpm.data)
 }
 
 impl Maps for Kernel {

@@ -1,13 +1,15 @@
 //! Pure: the keyed flow hash, the same in programs and in user space's models.
 
+use crate::address::Address;
+
 /// What a flow's hash is of. ICMP echo: the id is `source_port`, `destination_port` is 0. ClientIP affinity: both
 /// ports and the protocol are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FlowTuple {
+pub struct FlowTuple<A> {
     /// The client's own address.
-    pub source: [u8; 4],
+    pub source: A,
     /// The destination in its owner's numbering (stage one: the VIP as dialled).
-    pub destination: [u8; 4],
+    pub destination: A,
     /// Network order.
     pub source_port: [u8; 2],
     /// Network order.
@@ -19,7 +21,7 @@ pub struct FlowTuple {
 /// The hash that travels with the packets and picks gateways and endpoints.
 #[inline(always)]
 #[must_use]
-pub const fn flow_hash(seed: &[u8; 16], tuple: &FlowTuple) -> u32 {
+pub fn flow_hash<A: Address>(seed: &[u8; 16], tuple: &FlowTuple<A>) -> u32 {
     keyed(seed, tuple, 0)
 }
 
@@ -27,41 +29,43 @@ pub const fn flow_hash(seed: &[u8; 16], tuple: &FlowTuple) -> u32 {
 /// fall on few of its endpoints.
 #[inline(always)]
 #[must_use]
-pub const fn stage_one_hash(seed: &[u8; 16], tuple: &FlowTuple) -> u32 {
+pub fn stage_one_hash<A: Address>(seed: &[u8; 16], tuple: &FlowTuple<A>) -> u32 {
     keyed(seed, tuple, 1)
 }
 
-/// SipHash-1-3's rounds over two words of fixed length (so without its length block).
+/// SipHash-1-3's rounds over as many words as the family has (fixed, so without its length block).
 #[inline(always)]
-const fn keyed(seed: &[u8; 16], t: &FlowTuple, domain: u8) -> u32 {
+fn keyed<A: Address>(seed: &[u8; 16], t: &FlowTuple<A>, domain: u8) -> u32 {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *seed;
     let k0 = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
     let k1 = u64::from_le_bytes([i, j, k, l, m, n, o, p]);
-    let [s0, s1, s2, s3] = t.source;
-    let [d0, d1, d2, d3] = t.destination;
     let [sp0, sp1] = t.source_port;
     let [dp0, dp1] = t.destination_port;
-    let words = [
-        u64::from_le_bytes([s0, s1, s2, s3, d0, d1, d2, d3]),
-        u64::from_le_bytes([sp0, sp1, dp0, dp1, t.protocol, domain, 0, 0]),
-    ];
     let mut v = [
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,
         k0 ^ 0x6c79_6765_6e65_7261,
         k1 ^ 0x7465_6462_7974_6573,
     ];
-    let [first, second] = words;
-    v[3] ^= first;
-    v = round(v);
-    v[0] ^= first;
-    v[3] ^= second;
-    v = round(v);
-    v[0] ^= second;
+    for word in A::words(t.source, t.destination).as_ref() {
+        v = absorbed(v, *word);
+    }
+    v = absorbed(
+        v,
+        u64::from_le_bytes([sp0, sp1, dp0, dp1, t.protocol, domain, 0, 0]),
+    );
     v[2] ^= 0xff;
     v = round(round(round(v)));
     let sum = v[0] ^ v[1] ^ v[2] ^ v[3];
     (sum ^ (sum >> 32)) as u32
+}
+
+#[inline(always)]
+const fn absorbed(mut v: [u64; 4], word: u64) -> [u64; 4] {
+    v[3] ^= word;
+    v = round(v);
+    v[0] ^= word;
+    v
 }
 
 #[inline(always)]
@@ -84,8 +88,9 @@ const fn round(v: [u64; 4]) -> [u64; 4] {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::address::V6;
 
-    fn tuple(port: u16) -> FlowTuple {
+    fn tuple(port: u16) -> FlowTuple<[u8; 4]> {
         FlowTuple {
             source: [10, 244, 0, 6],
             destination: [241, 0, 0, 9],
@@ -129,6 +134,25 @@ mod tests {
             both.iter().flatten().all(|n| (2300..2700).contains(n)),
             "{both:?}"
         );
+    }
+
+    #[test]
+    fn every_byte_of_an_ipv6_address_counts() {
+        let of = |source, destination| {
+            let tuple = FlowTuple {
+                source: V6::new(source),
+                destination: V6::new(destination),
+                ..FlowTuple::default()
+            };
+            flow_hash(&[1; 16], &tuple)
+        };
+        let base = of([0; 16], [0; 16]);
+        for at in 0..16 {
+            let mut other = [0; 16];
+            other[at] = 1;
+            assert_ne!(of(other, [0; 16]), base, "source, {at}");
+            assert_ne!(of([0; 16], other), base, "destination, {at}");
+        }
     }
 
     #[test]

@@ -1,20 +1,8 @@
 //! Pure: keys of the maps. The key of `config`, `services`, `drops`, `actions` and the rings is a u32 index.
 
-/// An IPv4 address in network order: key of `pods`, data of the LPM keys of `places` and `map_out`.
-pub type V4 = [u8; 4];
+use crate::address::{V4, V6};
 
 plain! {
-    /// Key of `frontends4` and of `exported4`: what is dialled.
-    FrontendKey4[8] {
-        /// The VIP (frontends) or the endpoint's own address (exported).
-        address: [u8; 4],
-        /// Network order; 0 for ICMP.
-        port: [u8; 2],
-        /// As in the IP header.
-        protocol: u8,
-        reserved: u8,
-    }
-
     /// Key of `members` (stage one) and `backends` (stage two).
     OrdinalKey[8] {
         /// `Frontend::port_id`.
@@ -24,44 +12,57 @@ plain! {
         reserved: u16,
     }
 
-    /// Key of `local_backends4`.
-    LocalBackendKey4[12] {
+    /// Key of `sources4`: an outer address.
+    SourceKey4[4] {
+        /// Network order.
+        address: V4,
+    }
+}
+
+keys! {
+    /// Key of `frontends` and of `exported`: what is dialled.
+    FrontendKey[8, 20] {
+        /// The VIP (frontends) or the endpoint's own address (exported).
+        address: A,
+        /// Network order; 0 for ICMP.
+        port: [u8; 2],
+        /// As in the IP header.
+        protocol: u8,
+        reserved: u8,
+    }
+
+    /// Key of `local_backends`.
+    LocalBackendKey[12, 24] {
         /// The endpoint's 48-bit name (of address, protocol, port).
         name: [u8; 6],
         /// The port that clients dial: of the VIP, or the endpoint's own if headless.
         port: [u8; 2],
         /// The VIP, or the endpoint's own address if headless.
-        address: [u8; 4],
+        address: A,
     }
 
-    /// LPM data of `map_in4`: an address in a peer's numbering. See [`map_in_prefix`].
-    MapInKey4[8] {
+    /// LPM data of `map_in`: an address in a peer's numbering. See [`map_in_prefix`].
+    MapInKey[8, 20] {
         /// Peer number, big-endian, 0 = own cluster (self-map).
         peer: [u8; 4],
         /// In the peer's numbering.
-        address: [u8; 4],
+        address: A,
     }
 
-    /// Key of `reverse4`.
-    ReverseKey4[8] {
+    /// Key of `reverse`.
+    ReverseKey[8, 20] {
         /// Peer number, big-endian.
         peer: [u8; 4],
         /// The peer's VIP.
-        vip: [u8; 4],
+        vip: A,
     }
 
-    /// Key of `sources4`: an outer address.
-    SourceKey4[4] {
-        /// Network order.
-        address: [u8; 4],
-    }
-
-    /// Key of `flows4` and `half4`, seen from the local pod.
-    FlowKey4[16] {
+    /// Key of `flows` and `half`, seen from the local pod.
+    FlowKey[16, 40] {
         /// The local pod's own address.
-        local: [u8; 4],
+        local: A,
         /// The far address as the local pod sees it: a VIP or a mapped address.
-        remote: [u8; 4],
+        remote: A,
         /// Network order. ICMP echo: the id on the client's side, 0 on the other.
         local_port: [u8; 2],
         /// Network order.
@@ -74,7 +75,30 @@ plain! {
     }
 }
 
-/// The prefix length of an LPM key over [`MapInKey4`], for an IPv4 prefix of `bits`.
+/// The same key with another address.
+macro_rules! with {
+    ($($name:ident($($address:ident),*) [$($field:ident),*];)*) => {
+        $(
+            impl<A> $name<A> {
+                /// The same with another address, perhaps of the other family.
+                #[must_use]
+                pub fn with<B>(&self, $($address: B),*) -> $name<B> {
+                    $name { $($address,)* $($field: self.$field,)* }
+                }
+            }
+        )*
+    };
+}
+
+with! {
+    FrontendKey(address) [port, protocol, reserved];
+    LocalBackendKey(address) [name, port];
+    MapInKey(address) [peer];
+    ReverseKey(vip) [peer];
+    FlowKey(local, remote) [local_port, remote_port, protocol, kind, reserved];
+}
+
+/// The prefix length of an LPM key over [`MapInKey`], for a prefix of `bits` of its family.
 #[must_use]
 pub const fn map_in_prefix(bits: u32) -> u32 {
     32 + bits

@@ -29,10 +29,14 @@ pub const SOURCES: u32 = 65_536;
 pub const PEERS: u32 = 4096;
 /// Gateways named per route, each side: more add nothing, as a flow uses one.
 pub const ROUTE_GATEWAYS: usize = 8;
-/// Connections with an end on this node (27 MB, least recently used goes first): 250 pods, 1,000 each.
+/// IPv4 connections with an end on this node (29 MB, least recently used goes first): 250 pods, 1,000 each.
 pub const FLOWS: u32 = 262_144;
-/// New connections that saw no answer yet (7 MB): a flood of them evicts only its like.
+/// New ones that saw no answer yet (7 MB): a flood of them evicts only its like.
 pub const HALF: u32 = 65_536;
+/// IPv6 connections (18 MB): where there are both, half of them.
+pub const FLOWS6: u32 = 131_072;
+/// New ones (4 MB).
+pub const HALF6: u32 = 32_768;
 /// Services with counters: 48 bytes per CPU each.
 pub const SERVICES: u32 = 16_384;
 

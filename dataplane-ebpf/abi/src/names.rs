@@ -4,12 +4,16 @@
 pub const CONFIG: &str = "config";
 /// HASH: ifindex u32 to `Port`.
 pub const PORTS: &str = "ports";
-/// HASH: `V4` to `Pod`.
-pub const PODS: &str = "pods4";
-/// LPM: `V4` to `NodePlace`.
-pub const PLACES: &str = "places4";
-/// HASH: `FrontendKey4` to `Frontend`.
-pub const FRONTENDS: &str = "frontends4";
+/// HASH: `OrdinalKey` to `Member`.
+pub const MEMBERS: &str = "members";
+/// HASH: `OrdinalKey` to `Backend`.
+pub const BACKENDS: &str = "backends";
+/// HASH: name `[u8; 6]` to `NodePlace`.
+pub const BACKEND_NODES: &str = "backend_nodes";
+/// HASH: `SourceKey4` to `Source`.
+pub const SOURCES: &str = "sources4";
+/// HASH: peer number u32 to `Route`.
+pub const ROUTES: &str = "routes";
 /// ARRAY of `Ring<N>` per size class, in the order of `limits::RING_SLOTS`.
 pub const RINGS: [&str; 5] = [
     "ring_251",
@@ -18,30 +22,54 @@ pub const RINGS: [&str; 5] = [
     "ring_16381",
     "ring_65537",
 ];
-/// HASH: `OrdinalKey` to `Member`.
-pub const MEMBERS: &str = "members";
-/// HASH: `OrdinalKey` to `Backend`.
-pub const BACKENDS: &str = "backends";
-/// HASH: `LocalBackendKey4` to `LocalBackend`.
-pub const LOCAL_BACKENDS: &str = "local_backends4";
-/// HASH: name `[u8; 6]` to `NodePlace`.
-pub const BACKEND_NODES: &str = "backend_nodes";
-/// HASH: `FrontendKey4` to `Backend`.
-pub const EXPORTED: &str = "exported4";
-/// LPM: `MapInKey4` to `MapIn`.
-pub const MAP_IN: &str = "map_in4";
-/// LPM: `V4` to `MapOut`.
-pub const MAP_OUT: &str = "map_out4";
-/// HASH: `ReverseKey4` to `Reverse`.
-pub const REVERSE: &str = "reverse4";
-/// HASH: `SourceKey4` to `Source`.
-pub const SOURCES: &str = "sources4";
-/// HASH: peer number u32 to `Route`.
-pub const ROUTES: &str = "routes";
-/// LRU HASH: `FlowKey4` to `Flow`.
-pub const FLOWS: &str = "flows4";
-/// LRU HASH: `FlowKey4` to `Flow`.
-pub const HALF: &str = "half4";
+
+/// A map whose keys hold an address, or a program: its name for IPv4 and for IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByFamily {
+    /// Without the family.
+    pub name: &'static str,
+    /// IPv4.
+    pub four: &'static str,
+    /// IPv6.
+    pub six: &'static str,
+}
+
+macro_rules! by_family {
+    ($($(#[$meta:meta])* $constant:ident = $name:literal;)*) => {
+        $(
+            $(#[$meta])*
+            pub const $constant: ByFamily = ByFamily {
+                name: $name,
+                four: concat!($name, "4"),
+                six: concat!($name, "6"),
+            };
+        )*
+    };
+}
+
+by_family! {
+    /// HASH: an address to `Pod`.
+    PODS = "pods";
+    /// LPM: an address to `NodePlace`.
+    PLACES = "places";
+    /// HASH: `FrontendKey` to `Frontend`.
+    FRONTENDS = "frontends";
+    /// HASH: `LocalBackendKey` to `LocalBackend`.
+    LOCAL_BACKENDS = "local_backends";
+    /// HASH: `FrontendKey` to `Backend`.
+    EXPORTED = "exported";
+    /// LPM: `MapInKey` to `MapIn`.
+    MAP_IN = "map_in";
+    /// LPM: an address to `MapOut`.
+    MAP_OUT = "map_out";
+    /// HASH: `ReverseKey` to `Reverse`.
+    REVERSE = "reverse";
+    /// LRU HASH: `FlowKey` to `Flow`.
+    FLOWS = "flows";
+    /// LRU HASH: `FlowKey` to `Flow`.
+    HALF = "half";
+}
+
 /// HASH: peer number u32 to u64, CLOCK_MONOTONIC nanoseconds of the last probe heard.
 pub const SEEN: &str = "seen";
 /// PERCPU_ARRAY of u64 by `DropReason`.
@@ -66,14 +94,16 @@ pub mod handover {
     pub const SILENT_MS: u64 = 900;
 }
 
-/// Programs: tcx ingress of pod-side ports, of the tunnel device, of the uplink, of the device to the gateway; tcx egress of
-/// the device of the node's own processes.
-pub const POD_INGRESS: &str = "pod_ingress";
-/// See [`POD_INGRESS`].
-pub const TUNNEL_INGRESS: &str = "tunnel_ingress";
-/// See [`POD_INGRESS`].
+by_family! {
+    /// Programs on ingress of pod-side ports.
+    POD_INGRESS = "pod_ingress";
+    /// Programs on ingress of the tunnel device.
+    TUNNEL_INGRESS = "tunnel_ingress";
+    /// Programs on ingress of the device to this node's gateway.
+    SESSION_INGRESS = "session_ingress";
+    /// Programs on egress of the device of the node's own processes.
+    HOST_EGRESS = "host_egress";
+}
+
+/// The program on ingress of the uplink, for either family of inner packets.
 pub const UPLINK_GUARD: &str = "uplink_guard";
-/// See [`POD_INGRESS`].
-pub const SESSION_INGRESS: &str = "session_ingress";
-/// See [`POD_INGRESS`].
-pub const HOST_EGRESS: &str = "host_egress";

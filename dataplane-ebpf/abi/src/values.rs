@@ -1,10 +1,11 @@
 //! Pure: values of the maps.
 
+use crate::address::{V4, V6};
 use crate::ring::RingRef;
 
 plain! {
     /// The one element of `config`. A zero `layout` means "not configured yet": clusterset traffic is dropped.
-    Config[80] {
+    Config[144] {
         /// [`crate::LAYOUT_VERSION`].
         layout: u32,
         /// [`config_flags`].
@@ -14,13 +15,19 @@ plain! {
         /// Key of the flow hash: `View.hash_seed`.
         hash_seed: [u8; 16],
         /// This node's outer address.
-        node: [u8; 16],
-        /// The VIP pool: `address & vip_mask == vip_base`.
-        vip_base: [u8; 4],
-        vip_mask: [u8; 4],
-        /// The mapping pool, both ends included.
-        mapping_low: [u8; 4],
-        mapping_high: [u8; 4],
+        node: V6,
+        /// The VIP pool of IPv6: `address & mask == base`, as with the others. No pool: a base that no address has.
+        vip6_base: V6,
+        vip6_mask: V6,
+        /// The mapping pool of IPv6.
+        mapping6_base: V6,
+        mapping6_mask: V6,
+        /// The VIP pool of IPv4.
+        vip_base: V4,
+        vip_mask: V4,
+        /// The mapping pool of IPv4, both ends included.
+        mapping_low: V4,
+        mapping_high: V4,
         /// Interface index of the tunnel device.
         tunnel_ifindex: u32,
         /// Pieces switched off on purpose ([`faults`]), for the demo's counter-proofs; 0 otherwise.
@@ -34,9 +41,11 @@ plain! {
     }
 
     /// `ports`: what sits behind a pod-side interface (key: its ifindex as u32).
-    Port[32] {
-        /// The pod's address, the only source it may use; of the node's own port the one that it dials with.
-        address: [u8; 16],
+    Port[48] {
+        /// The pod's IPv4 address, the only one it may use; of the node's own port the one that it dials with. Zero: none.
+        address: V6,
+        /// The same of IPv6.
+        address6: V6,
         /// The workload's identity number in our numbering, 0 = unknown.
         identity: u16,
         pod_mac: [u8; 6],
@@ -46,7 +55,7 @@ plain! {
         flags: u16,
     }
 
-    /// `pods4`: a pod on this node (key: its address).
+    /// `pods`: a pod on this node (key: its address).
     Pod[16] {
         /// Host end of its veth.
         ifindex: u32,
@@ -54,13 +63,13 @@ plain! {
         host_mac: [u8; 6],
     }
 
-    /// `places4` (LPM by pod prefix) and `backend_nodes` (key: a name): which own node.
+    /// `places` (LPM by pod prefix) and `backend_nodes` (key: a name): which own node.
     NodePlace[16] {
         /// Outer address.
-        node: [u8; 16],
+        node: V6,
     }
 
-    /// `frontends4`.
+    /// `frontends`.
     Frontend[28] {
         /// Index into `services`.
         service: u32,
@@ -83,26 +92,26 @@ plain! {
     /// `members`: a cluster that stage one may choose.
     Member[20] {
         /// Its VIP for the service, in its numbering (own cluster: our VIP).
-        vip: [u8; 16],
+        vip: V6,
         /// Peer number, 0 = own cluster.
         peer: u16,
         reserved: u16,
     }
 
-    /// `backends` (stage two) and `exported4` (headless): an own endpoint, wherever it runs.
+    /// `backends` (stage two) and `exported` (headless): an own endpoint, wherever it runs.
     Backend[24] {
         /// Its node's outer address.
-        node: [u8; 16],
+        node: V6,
         /// Its 48-bit name.
         name: [u8; 6],
         /// [`backend_flags`].
         flags: u16,
     }
 
-    /// `local_backends4`: an endpoint on this node, draining ones included.
+    /// `local_backends`: an endpoint on this node, draining ones included.
     LocalBackend[44] {
         /// The pod's own address; for a pod of the host's network the node's.
-        address: [u8; 16],
+        address: V6,
         /// Host end of its veth.
         ifindex: u32,
         /// Changes when the address passes to another pod: entries of another generation count for nothing.
@@ -116,28 +125,28 @@ plain! {
         reserved: [u8; 2],
     }
 
-    /// `map_in4`: their prefix appears here under `base`.
+    /// `map_in`: their prefix appears here under `base`.
     MapIn[20] {
         /// First address of our prefix.
-        base: [u8; 16],
-        /// IPv4 bits of the prefix (0 to 32).
+        base: V6,
+        /// Bits of the prefix, in its family (IPv4: 0 to 32).
         bits: u32,
     }
 
-    /// `map_out4` (LPM by our prefix): whose addresses these are.
+    /// `map_out` (LPM by our prefix): whose addresses these are.
     MapOut[24] {
         /// First address of their prefix.
-        base: [u8; 16],
-        /// IPv4 bits of the prefix (0 to 32).
+        base: V6,
+        /// Bits of the prefix, in its family (IPv4: 0 to 32).
         bits: u32,
         /// Peer number, 0 = own cluster (self-map).
         peer: u16,
         reserved: u16,
     }
 
-    /// `reverse4`: our VIP for the service that a peer's VIP stands for.
+    /// `reverse`: our VIP for the service that a peer's VIP stands for.
     Reverse[16] {
-        vip: [u8; 16],
+        vip: V6,
     }
 
     /// `sources4`: who sits at an outer address.
@@ -159,16 +168,16 @@ plain! {
         /// How many of `own_gateways` are set.
         own_gateway_count: u16,
         /// Outer addresses of the peer's gateways that are alive.
-        peer_gateways: [[u8; 16]; 8],
+        peer_gateways: [V6; 8],
         /// Outer addresses of our gateways that are alive.
-        own_gateways: [[u8; 16]; 8],
+        own_gateways: [V6; 8],
         /// Bytes of the largest inner packet that goes in one piece; 0: what the tunnel takes.
         mtu: u16,
         reserved: u16,
     }
 
-    /// `flows4` and `half4`: written by the programs only.
-    Flow[48] {
+    /// `flows` and `half`: written by the programs only.
+    Flow[56] {
         /// The cluster at the other end.
         peer: u16,
         /// Identity number of the other end, in its owner's numbering (backend's entry).
@@ -179,7 +188,7 @@ plain! {
         flags: u16,
         /// Backend's entry: the VIP (or own address if headless). Client's entry: the destination in its owner's
         /// numbering.
-        address: [u8; 4],
+        address: V6,
         /// The flow hash.
         hash: u32,
         /// `LocalBackend::generation` (backend's entry).
@@ -188,7 +197,6 @@ plain! {
         rule: u32,
         /// Index into `services`.
         service: u32,
-        reserved: u32,
         /// CLOCK_MONOTONIC (coarse), nanoseconds.
         started: u64,
         /// When last used, to the second or so; CLOCK_MONOTONIC (coarse), nanoseconds.
@@ -216,7 +224,7 @@ plain! {
 pub mod config_flags {
     /// This node runs a gateway: may send straight to peers, and forwards for other nodes.
     pub const GATEWAY: u32 = 1;
-    /// Some `map_out4` prefix lies outside of the mapping pool (`native`).
+    /// Some `map_out` prefix lies outside of the mapping pool (`native`).
     pub const NATIVE: u32 = 2;
 }
 
@@ -286,20 +294,6 @@ pub mod flow_flags {
     pub const REPLIED: u16 = 1;
     /// TCP FIN or RST was seen.
     pub const CLOSING: u16 = 2;
-    /// Stands in `half4`.
+    /// Stands in `half`.
     pub const HALF: u16 = 4;
-}
-
-/// The IPv4 bytes of a 16-byte address (its last four).
-#[must_use]
-pub const fn v4(address: &[u8; 16]) -> [u8; 4] {
-    [address[12], address[13], address[14], address[15]]
-}
-
-/// The 16-byte (mapped) form of an IPv4 address.
-#[must_use]
-pub const fn v4_mapped(a: [u8; 4]) -> [u8; 16] {
-    [
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3],
-    ]
 }

@@ -4,12 +4,13 @@
 use core::ptr::NonNull;
 
 use causeway_abi::{
-    DropReason, Flow, FlowKey4, flow_flags,
+    DropReason, Flow, FlowKey, flow_flags,
     limits::{COLLISION_NANOS, DATAGRAM_IDLE_NANOS, HALF_OPEN_NANOS, SEEN_STEP_NANOS},
 };
 
 use crate::{
-    maps::{self, FLOWS, HALF},
+    family::Family,
+    maps,
     parse::{Kind, tcp},
     skb::Packet,
 };
@@ -57,46 +58,51 @@ impl Found {
 /// Looks in both tables.
 #[inline(always)]
 #[must_use]
-pub fn find(key: &FlowKey4) -> Option<Found> {
-    if let Some(entry) = FLOWS.get_ptr_mut(key) {
+pub fn find<A: Family>(key: &FlowKey<A>) -> Option<Found> {
+    if let Some(entry) = A::flows().get_ptr_mut(key) {
         return NonNull::new(entry).map(Found);
     }
-    NonNull::new(HALF.get_ptr_mut(key)?).map(Found)
+    NonNull::new(A::half().get_ptr_mut(key)?).map(Found)
 }
 
 /// A new entry, half-open; whatever stood under its key before goes.
 #[inline(always)]
-pub fn open(key: &FlowKey4, flow: &mut Flow, before: Option<Found>) -> Result<(), DropReason> {
+pub fn open<A: Family>(
+    key: &FlowKey<A>,
+    flow: &mut Flow,
+    before: Option<Found>,
+) -> Result<(), DropReason> {
     if before.is_some_and(|found| !found.half()) {
         // Absent by now is as good.
-        let _ = FLOWS.remove(key);
+        let _ = A::flows().remove(key);
     }
     flow.flags |= flow_flags::HALF;
     let flow: &Flow = flow;
-    HALF.insert(key, flow, 0)
+    A::half()
+        .insert(key, flow, 0)
         .map_err(|_| DropReason::KernelRefused)
 }
 
 #[inline(always)]
-fn promote(key: &FlowKey4, found: &Found) -> Result<(), DropReason> {
+fn promote<A: Family>(key: &FlowKey<A>, found: &Found) -> Result<(), DropReason> {
     let promoted = &mut maps::scratch()?.promoted;
     *promoted = *found.flow();
     promoted.flags &= !flow_flags::HALF;
     let promoted: &Flow = promoted;
-    FLOWS
+    A::flows()
         .insert(key, promoted, 0)
         .map_err(|_| DropReason::KernelRefused)?;
     // Evicted by now is as good.
-    let _ = HALF.remove(key);
+    let _ = A::half().remove(key);
     Ok(())
 }
 
 /// A packet of the opener hit its entry: the client's at the client's node, or arriving at the backend's.
 #[inline(always)]
-pub fn opener_seen(
-    key: &FlowKey4,
+pub fn opener_seen<A: Family>(
+    key: &FlowKey<A>,
     found: &Found,
-    packet: &Packet,
+    packet: &Packet<A>,
     now: u64,
 ) -> Result<(), DropReason> {
     found.touch(now);
@@ -115,10 +121,10 @@ pub fn opener_seen(
 
 /// A packet of the answerer hit the entry.
 #[inline(always)]
-pub fn answer_seen(
-    key: &FlowKey4,
+pub fn answer_seen<A: Family>(
+    key: &FlowKey<A>,
     found: &Found,
-    packet: &Packet,
+    packet: &Packet<A>,
     now: u64,
 ) -> Result<(), DropReason> {
     found.touch(now);
@@ -143,7 +149,7 @@ pub fn answer_seen(
 /// Whether a client's entry still binds this packet of the client, or the choice is to be made anew.
 #[inline(always)]
 #[must_use]
-pub fn binds(found: &Found, packet: &Packet, now: u64) -> bool {
+pub fn binds<A: Family>(found: &Found, packet: &Packet<A>, now: u64) -> bool {
     let syn = packet.has(tcp::SYN) && !packet.has(tcp::ACK);
     if found.half() {
         // Unanswered, so nothing can break; the ring gives the same answer unless it changed.
@@ -159,7 +165,7 @@ pub fn binds(found: &Found, packet: &Packet, now: u64) -> bool {
 /// The client's entry has seen no answer, and this packet may open a connection.
 #[inline(always)]
 #[must_use]
-pub fn is_first(found: Option<&Found>, packet: &Packet) -> bool {
+pub fn is_first<A: Family>(found: Option<&Found>, packet: &Packet<A>) -> bool {
     let answered = found.is_some_and(|found| !found.half() || found.replied());
     !answered && (packet.transport.kind != Kind::Tcp || packet.has(tcp::SYN))
 }

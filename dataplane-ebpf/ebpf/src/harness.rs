@@ -17,7 +17,7 @@ mod programs {
         maps::Array,
         programs::TcContext,
     };
-    use causeway_abi::DropReason;
+    use causeway_abi::{DropReason, V4, V6};
     use causeway_ebpf::{guard, maps, pod, tunnel, verdict, verdict::Action};
 
     /// In: the metadata with which a packet came. Out: what it left with, and the interface.
@@ -90,22 +90,42 @@ mod programs {
     }
 
     #[classifier]
-    pub fn pod_ingress(ctx: TcContext) -> i32 {
-        let outcome = pod::ingress(&ctx);
+    pub fn pod_ingress4(ctx: TcContext) -> i32 {
+        let outcome = pod::ingress::<V4>(&ctx);
         record(&ctx, outcome)
     }
 
     #[classifier]
-    pub fn tunnel_ingress(ctx: TcContext) -> i32 {
-        prime(&ctx);
-        let outcome = tunnel::ingress(&ctx);
+    pub fn pod_ingress6(ctx: TcContext) -> i32 {
+        let outcome = pod::ingress::<V6>(&ctx);
         record(&ctx, outcome)
     }
 
     #[classifier]
-    pub fn session_ingress(ctx: TcContext) -> i32 {
+    pub fn tunnel_ingress4(ctx: TcContext) -> i32 {
         prime(&ctx);
-        let outcome = tunnel::from_gateway(&ctx);
+        let outcome = tunnel::ingress::<V4>(&ctx);
+        record(&ctx, outcome)
+    }
+
+    #[classifier]
+    pub fn tunnel_ingress6(ctx: TcContext) -> i32 {
+        prime(&ctx);
+        let outcome = tunnel::ingress::<V6>(&ctx);
+        record(&ctx, outcome)
+    }
+
+    #[classifier]
+    pub fn session_ingress4(ctx: TcContext) -> i32 {
+        prime(&ctx);
+        let outcome = tunnel::from_gateway::<V4>(&ctx);
+        record(&ctx, outcome)
+    }
+
+    #[classifier]
+    pub fn session_ingress6(ctx: TcContext) -> i32 {
+        prime(&ctx);
+        let outcome = tunnel::from_gateway::<V6>(&ctx);
         record(&ctx, outcome)
     }
 
@@ -173,12 +193,12 @@ mod programs {
 
     #[classifier]
     pub fn bench_pod(ctx: TcContext) -> i32 {
-        renew(&ctx).map_or(2, |()| verdict::finish(pod::ingress(&ctx)))
+        renew(&ctx).map_or(2, |()| verdict::finish(pod::ingress::<V4>(&ctx)))
     }
 
     #[classifier]
     pub fn bench_tunnel(ctx: TcContext) -> i32 {
-        renew(&ctx).map_or(2, |()| verdict::finish(tunnel::ingress(&ctx)))
+        renew(&ctx).map_or(2, |()| verdict::finish(tunnel::ingress::<V4>(&ctx)))
     }
 
     #[classifier]

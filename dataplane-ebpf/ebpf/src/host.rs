@@ -5,6 +5,7 @@ use aya_ebpf::programs::TcContext;
 use causeway_abi::DropReason;
 
 use crate::{
+    family::Family,
     maps, reject, skb,
     verdict::{self, Action},
 };
@@ -12,13 +13,13 @@ use crate::{
 /// tcx egress of the device that has the node's address. A rejection comes in again by that device: where it goes, the
 /// host knows.
 #[inline(always)]
-pub fn egress(ctx: &TcContext) -> Result<Action, DropReason> {
+pub fn egress<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
     // SAFETY: the kernel hands out a valid `__sk_buff`.
     let came_by = unsafe { (*ctx.skb.skb).ingress_ifindex };
-    if came_by == 0 {
+    if came_by == 0 || skb::ethertype(ctx) != A::ETHERTYPE {
         return Ok(Action::Pass);
     }
     let config = maps::config().ok_or(DropReason::Forwarded)?;
-    reject::in_place(ctx, config, DropReason::Forwarded)?;
+    reject::in_place::<A>(ctx, config, DropReason::Forwarded)?;
     verdict::reject(DropReason::Forwarded, skb::ifindex(ctx))
 }

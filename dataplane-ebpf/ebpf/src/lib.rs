@@ -1,4 +1,4 @@
-//! Shell: the programs' logic, in the kernel; only [`parse`] is pure. Entry points are in `main.rs`; each calls a
+//! Shell: the programs' logic, in the kernel; only [`ip`] and [`parse`] are pure. Entry points are in `main.rs`; each calls a
 //! function returning `Result<Action, DropReason>`, which [`verdict::finish`] alone turns into a TC code and counts.
 //!
 //! Walk (numbers as in the README's picture): [`pod::ingress`] takes what a pod sends; [`tunnel::ingress`] what the
@@ -13,10 +13,13 @@ pub mod outcome;
 
 pub mod backend;
 pub mod client;
+pub mod complain;
+pub mod family;
 pub mod flow;
 pub mod guard;
 pub mod host;
 pub mod icmp;
+pub mod ip;
 pub mod lookup;
 pub mod maps;
 pub mod mtu;

@@ -1,77 +1,58 @@
 //! Shell: the decisions that are lookups: which pool, mapping, ring stages, next hop.
 
 use causeway_abi::{
-    Backend, Config, DropReason, Frontend, FrontendKey4, MAC_NONE, NO_ORDINAL, OrdinalKey,
-    ReverseKey4, Route, Slot, Vni, config_flags, faults, limits::ROUTE_GATEWAYS, protocol,
-    route_flags, v4,
+    Backend, Config, DropReason, Frontend, FrontendKey, MAC_NONE, NO_ORDINAL, OrdinalKey,
+    ReverseKey, Route, Slot, V6, Vni, config_flags, faults, limits::ROUTE_GATEWAYS, route_flags,
 };
 
 use crate::{
+    family::Family,
     maps::{self, hidden},
     parse::Kind,
     send::BY_SESSION,
     skb::Packet,
 };
 
-/// Whether an address is of the VIP pool.
-#[inline(always)]
-#[must_use]
-pub fn is_vip(config: &Config, address: [u8; 4]) -> bool {
-    u32::from_ne_bytes(address) & u32::from_ne_bytes(config.vip_mask)
-        == u32::from_ne_bytes(config.vip_base)
-}
-
 /// Whether an address is one of ours to translate: VIP pool, mapping pool, native prefixes.
 #[inline(always)]
 #[must_use]
-pub fn covers(config: &Config, address: [u8; 4]) -> bool {
-    let number = u32::from_be_bytes(address);
-    is_vip(config, address)
-        || (number >= u32::from_be_bytes(config.mapping_low)
-            && number <= u32::from_be_bytes(config.mapping_high))
-        || (config.flags & config_flags::NATIVE != 0 && maps::map_out(address).is_some())
-}
-
-/// `address` moved from its prefix to the prefix of the same length at `base`.
-#[inline(always)]
-#[must_use]
-pub const fn moved(address: [u8; 4], base: &[u8; 16], bits: u32) -> [u8; 4] {
-    let mask = if bits == 0 {
-        0
-    } else {
-        u32::MAX << ((32 - bits) & 31)
-    };
-    ((u32::from_be_bytes(v4(base)) & mask) | (u32::from_be_bytes(address) & !mask)).to_be_bytes()
+pub fn covers<A: Family>(config: &Config, address: A) -> bool {
+    A::is_vip(config, address)
+        || A::is_mapped(config, address)
+        || (config.flags & config_flags::NATIVE != 0 && A::map_out(address).is_some())
 }
 
 /// A peer's address as it appears here.
 #[inline(always)]
 #[must_use]
-pub fn mapped_in(peer: u16, address: [u8; 4]) -> Option<[u8; 4]> {
-    let mapping = maps::map_in(peer, address)?;
-    Some(moved(address, &mapping.base, mapping.bits))
+pub fn mapped_in<A: Family>(peer: u16, address: A) -> Option<A> {
+    let mapping = A::map_in(peer, address)?;
+    Some(address.moved(A::of(&mapping.base), mapping.bits))
 }
 
 /// An address of ours in its owner's numbering, and the owner.
 #[inline(always)]
-pub fn mapped_out(address: [u8; 4]) -> Result<(u16, [u8; 4]), DropReason> {
-    let mapping = maps::map_out(address).ok_or(DropReason::NoMapping)?;
-    Ok((mapping.peer, moved(address, &mapping.base, mapping.bits)))
+pub fn mapped_out<A: Family>(address: A) -> Result<(u16, A), DropReason> {
+    let mapping = A::map_out(address).ok_or(DropReason::NoMapping)?;
+    Ok((
+        mapping.peer,
+        address.moved(A::of(&mapping.base), mapping.bits),
+    ))
 }
 
 /// What the clients here call the address that a peer calls `theirs`: our VIP for its VIP, or a mapped address.
 #[inline(always)]
 #[must_use]
-pub fn seen_here(config: &Config, peer: u16, theirs: [u8; 4]) -> Option<[u8; 4]> {
-    if peer == 0 && is_vip(config, theirs) {
+pub fn seen_here<A: Family>(config: &Config, peer: u16, theirs: A) -> Option<A> {
+    if peer == 0 && A::is_vip(config, theirs) {
         return Some(theirs);
     }
-    let key = ReverseKey4 {
+    let key = ReverseKey {
         peer: u32::from(peer).to_be_bytes(),
         vip: theirs,
     };
-    if let Some(reverse) = maps::reverse(&key) {
-        return Some(v4(&reverse.vip));
+    if let Some(reverse) = A::reverse(&key) {
+        return Some(A::of(&reverse.vip));
     }
     mapped_in(peer, theirs)
 }
@@ -79,16 +60,16 @@ pub fn seen_here(config: &Config, peer: u16, theirs: [u8; 4]) -> Option<[u8; 4]>
 /// The key of what this packet dials. Echo is keyed without a port.
 #[inline(always)]
 #[must_use]
-pub fn dialled(packet: &Packet, address: [u8; 4]) -> FrontendKey4 {
-    let port = if packet.ip.protocol == protocol::ICMP {
+pub fn dialled<A: Family>(packet: &Packet<A>, address: A) -> FrontendKey<A> {
+    let port = if packet.protocol == A::ICMP {
         [0; 2]
     } else {
         packet.transport.destination_port
     };
-    FrontendKey4 {
+    FrontendKey {
         address,
         port,
-        protocol: packet.ip.protocol,
+        protocol: packet.protocol,
         reserved: 0,
     }
 }
@@ -96,7 +77,7 @@ pub fn dialled(packet: &Packet, address: [u8; 4]) -> FrontendKey4 {
 /// May this packet open anything? An answer or an error never does.
 #[inline(always)]
 #[must_use]
-pub const fn opens(packet: &Packet) -> bool {
+pub const fn opens<A: Family>(packet: &Packet<A>) -> bool {
     matches!(
         packet.transport.kind,
         Kind::Tcp | Kind::Udp | Kind::EchoRequest
@@ -249,7 +230,7 @@ pub fn their_number(peer: u16) -> Result<u16, DropReason> {
 }
 
 #[inline(always)]
-fn pick(list: &[[u8; 16]; ROUTE_GATEWAYS], count: u16, hash: u32) -> Option<[u8; 4]> {
+fn pick(list: &[V6; ROUTE_GATEWAYS], count: u16, hash: u32) -> Option<[u8; 4]> {
     let count = u32::from(count).min(ROUTE_GATEWAYS as u32);
     if count == 0 {
         return None;
@@ -260,5 +241,5 @@ fn pick(list: &[[u8; 16]; ROUTE_GATEWAYS], count: u16, hash: u32) -> Option<[u8;
         return None;
     }
     // SAFETY: within the list, just checked.
-    Some(v4(unsafe { &*list.as_ptr().add(index) }))
+    Some(unsafe { &*list.as_ptr().add(index) }.last_four())
 }

@@ -7,24 +7,41 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::{macros::classifier, programs::TcContext};
+    use causeway_abi::{V4, V6};
     use causeway_ebpf::{guard, host, pod, tunnel, verdict};
 
     /// tcx ingress of every pod-side port.
     #[classifier]
-    pub fn pod_ingress(ctx: TcContext) -> i32 {
-        verdict::finish(pod::ingress(&ctx))
+    pub fn pod_ingress4(ctx: TcContext) -> i32 {
+        verdict::finish(pod::ingress::<V4>(&ctx))
+    }
+
+    /// The same for IPv6, as all that end in 6: they stand behind the others.
+    #[classifier]
+    pub fn pod_ingress6(ctx: TcContext) -> i32 {
+        verdict::finish(pod::ingress::<V6>(&ctx))
     }
 
     /// tcx ingress of the tunnel device.
     #[classifier]
-    pub fn tunnel_ingress(ctx: TcContext) -> i32 {
-        verdict::finish(tunnel::ingress(&ctx))
+    pub fn tunnel_ingress4(ctx: TcContext) -> i32 {
+        verdict::finish(tunnel::ingress::<V4>(&ctx))
+    }
+
+    #[classifier]
+    pub fn tunnel_ingress6(ctx: TcContext) -> i32 {
+        verdict::finish(tunnel::ingress::<V6>(&ctx))
     }
 
     /// tcx ingress of the device to this node's gateway.
     #[classifier]
-    pub fn session_ingress(ctx: TcContext) -> i32 {
-        verdict::finish(tunnel::from_gateway(&ctx))
+    pub fn session_ingress4(ctx: TcContext) -> i32 {
+        verdict::finish(tunnel::from_gateway::<V4>(&ctx))
+    }
+
+    #[classifier]
+    pub fn session_ingress6(ctx: TcContext) -> i32 {
+        verdict::finish(tunnel::from_gateway::<V6>(&ctx))
     }
 
     /// tcx ingress of the uplink.
@@ -35,8 +52,13 @@ mod programs {
 
     /// tcx egress of the device of the node's own processes.
     #[classifier]
-    pub fn host_egress(ctx: TcContext) -> i32 {
-        verdict::finish_inwards(host::egress(&ctx))
+    pub fn host_egress4(ctx: TcContext) -> i32 {
+        verdict::finish_inwards(host::egress::<V4>(&ctx))
+    }
+
+    #[classifier]
+    pub fn host_egress6(ctx: TcContext) -> i32 {
+        verdict::finish_inwards(host::egress::<V6>(&ctx))
     }
 
     #[panic_handler]

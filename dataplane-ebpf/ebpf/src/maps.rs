@@ -11,15 +11,23 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
 };
 use causeway_abi::{
-    Backend, Config, Counted, DropReason, Flow, FlowKey4, Frontend, FrontendKey4, LAYOUT_VERSION,
-    LocalBackend, LocalBackendKey4, MapIn, MapInKey4, MapOut, Member, NodePlace, OrdinalKey, Pod,
-    Port, Reverse, ReverseKey4, Ring, RingRef, Route, ServiceCounters, Slot, Source, SourceKey4,
-    V4,
+    Address, Backend, Config, Counted, DropReason, Flow, FlowKey, Frontend, FrontendKey,
+    LAYOUT_VERSION, LocalBackend, LocalBackendKey, MapIn, MapInKey, MapOut, Member, NodePlace,
+    OrdinalKey, Pod, Port, Reverse, ReverseKey, Ring, RingRef, Route, ServiceCounters, Slot,
+    Source, SourceKey4, V4, V6,
     limits::{self, RINGS},
     map_in_prefix,
 };
 
-use crate::{backend::Arrival, client::Home, icmp::Quote, skb::Packet, tunnel::Inbound};
+use crate::{
+    backend::Arrival,
+    client::Home,
+    family::Family,
+    icmp::{Quote, Quoted},
+    rewrite::Change,
+    skb::Packet,
+    tunnel::Inbound,
+};
 
 /// Key 0. Read first by every program; written last when the agent starts.
 #[map(name = "config")]
@@ -27,16 +35,6 @@ static CONFIG: Array<Config> = Array::pinned(1, 0);
 /// By ifindex of a pod-side port. Read by `pod_ingress`.
 #[map(name = "ports")]
 static PORTS: HashMap<u32, Port> = HashMap::pinned(limits::PORTS, BPF_F_NO_PREALLOC);
-/// By a local pod's address. Read where a client's packet comes home.
-#[map(name = "pods4")]
-static PODS: HashMap<V4, Pod> = HashMap::pinned(limits::PODS, BPF_F_NO_PREALLOC);
-/// By pod prefix of other own nodes. Read where a reply must go on.
-#[map(name = "places4")]
-static PLACES: LpmTrie<V4, NodePlace> = LpmTrie::pinned(limits::PLACES, 0);
-/// By what is dialled.
-#[map(name = "frontends4")]
-static FRONTENDS: HashMap<FrontendKey4, Frontend> =
-    HashMap::pinned(limits::FRONTENDS, BPF_F_NO_PREALLOC);
 /// Stage one's members by (port id, ordinal).
 #[map(name = "members")]
 static MEMBERS: HashMap<OrdinalKey, Member> = HashMap::pinned(limits::MEMBERS, BPF_F_NO_PREALLOC);
@@ -44,39 +42,16 @@ static MEMBERS: HashMap<OrdinalKey, Member> = HashMap::pinned(limits::MEMBERS, B
 #[map(name = "backends")]
 static BACKENDS: HashMap<OrdinalKey, Backend> =
     HashMap::pinned(limits::BACKENDS, BPF_F_NO_PREALLOC);
-/// This node's endpoints, by name and by what was dialled.
-#[map(name = "local_backends4")]
-static LOCAL_BACKENDS: HashMap<LocalBackendKey4, LocalBackend> =
-    HashMap::pinned(limits::LOCAL_BACKENDS, BPF_F_NO_PREALLOC);
 /// Own endpoints' nodes by name: where to pass on to. Draining endpoints included.
 #[map(name = "backend_nodes")]
 static BACKEND_NODES: HashMap<[u8; 6], NodePlace> =
     HashMap::pinned(limits::BACKEND_NODES, BPF_F_NO_PREALLOC);
-/// Own headless endpoints that peers may dial.
-#[map(name = "exported4")]
-static EXPORTED: HashMap<FrontendKey4, Backend> =
-    HashMap::pinned(limits::EXPORTED, BPF_F_NO_PREALLOC);
-/// Their prefix to our base, by (peer, their address); peer 0 is the self-map.
-#[map(name = "map_in4")]
-static MAP_IN: LpmTrie<MapInKey4, MapIn> = LpmTrie::pinned(limits::MAPPINGS, 0);
-/// Our prefix to (peer, their base).
-#[map(name = "map_out4")]
-static MAP_OUT: LpmTrie<V4, MapOut> = LpmTrie::pinned(limits::MAPPINGS, 0);
-/// A peer's VIP to ours.
-#[map(name = "reverse4")]
-static REVERSE: HashMap<ReverseKey4, Reverse> = HashMap::pinned(limits::REVERSE, BPF_F_NO_PREALLOC);
 /// Who may send to us, by outer address.
 #[map(name = "sources4")]
 static SOURCES: HashMap<SourceKey4, Source> = HashMap::pinned(limits::SOURCES, BPF_F_NO_PREALLOC);
 /// How to reach a peer, by number.
 #[map(name = "routes")]
 static ROUTES: HashMap<u32, Route> = HashMap::pinned(limits::PEERS, BPF_F_NO_PREALLOC);
-/// Live connections with an end here. Written by the programs.
-#[map(name = "flows4")]
-pub static FLOWS: LruHashMap<FlowKey4, Flow> = LruHashMap::pinned(limits::FLOWS, 0);
-/// New connections that were not answered yet. Written by the programs.
-#[map(name = "half4")]
-pub static HALF: LruHashMap<FlowKey4, Flow> = LruHashMap::pinned(limits::HALF, 0);
 /// When a peer's probe was last heard, by peer number. Written by `tunnel_ingress`, read by the agent.
 #[map(name = "seen")]
 static SEEN: HashMap<u32, u64> = HashMap::pinned(limits::PEERS, 0);
@@ -89,6 +64,172 @@ static ACTIONS: PerCpuArray<u64> = PerCpuArray::pinned(Counted::COUNT, 0);
 /// By service index. Written by the programs, read by the agent.
 #[map(name = "services")]
 static SERVICES: PerCpuArray<ServiceCounters> = PerCpuArray::pinned(limits::SERVICES, 0);
+
+/// Reads of hash maps, all alike: in a family's implementation, or public.
+macro_rules! read {
+    (pub: $($(#[$meta:meta])* $name:ident: $map:ident[$key:ty] -> $value:ty;)*) => {
+        $(
+            $(#[$meta])*
+            #[inline(always)]
+            #[must_use]
+            pub fn $name(key: &$key) -> Option<&'static $value> {
+                // SAFETY: elements live until a grace period after their removal; see the module's head.
+                unsafe { $map.get(key) }
+            }
+        )*
+    };
+    ($($name:ident: $map:ident[$key:ty] -> $value:ty;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(key: &$key) -> Option<&'static $value> {
+                // SAFETY: as above.
+                unsafe { $map.get(key) }
+            }
+        )*
+    };
+}
+
+/// The maps whose keys hold an address, of one family. `places` (LPM, by pod prefix of other own nodes) is read where a reply
+/// must go on; `map_in` and `map_out` (LPM) by (peer, their address), peer 0 being the self-map, and by our prefix.
+pub trait Tables: Address {
+    /// A local pod by its address.
+    #[must_use]
+    fn pod(address: &Self) -> Option<&'static Pod>;
+    /// The own node of a pod address.
+    #[must_use]
+    fn place(address: Self) -> Option<&'static NodePlace>;
+    /// What a VIP, port and protocol stand for.
+    #[must_use]
+    fn frontend(key: &FrontendKey<Self>) -> Option<&'static Frontend>;
+    /// An endpoint of this node, by name and by what was dialled.
+    #[must_use]
+    fn local_backend(key: &LocalBackendKey<Self>) -> Option<&'static LocalBackend>;
+    /// An own headless endpoint that peers may dial.
+    #[must_use]
+    fn exported(key: &FrontendKey<Self>) -> Option<&'static Backend>;
+    /// Where a peer's address appears here.
+    #[must_use]
+    fn map_in(peer: u16, address: Self) -> Option<&'static MapIn>;
+    /// Whose address this is.
+    #[must_use]
+    fn map_out(address: Self) -> Option<&'static MapOut>;
+    /// Our VIP for a peer's.
+    #[must_use]
+    fn reverse(key: &ReverseKey<Self>) -> Option<&'static Reverse>;
+    /// Live connections with an end here. Written by the programs.
+    #[must_use]
+    fn flows() -> &'static LruHashMap<FlowKey<Self>, Flow>;
+    /// New connections that were not answered yet. Written by the programs.
+    #[must_use]
+    fn half() -> &'static LruHashMap<FlowKey<Self>, Flow>;
+}
+
+/// Declares one family's maps by their names, and how many entries its flow tables have.
+macro_rules! tables {
+    ($family:ident, $module:ident, $flow_limit:expr, $half_limit:expr, $pods:tt, $places:tt, $frontends:tt, $local_backends:tt,
+     $exported:tt, $map_in:tt, $map_out:tt, $reverse:tt, $flows:tt, $half:tt) => {
+        mod $module {
+            use super::*;
+
+            #[map(name = $pods)]
+            static PODS: HashMap<$family, Pod> = HashMap::pinned(limits::PODS, BPF_F_NO_PREALLOC);
+            #[map(name = $places)]
+            static PLACES: LpmTrie<$family, NodePlace> = LpmTrie::pinned(limits::PLACES, 0);
+            #[map(name = $frontends)]
+            static FRONTENDS: HashMap<FrontendKey<$family>, Frontend> =
+                HashMap::pinned(limits::FRONTENDS, BPF_F_NO_PREALLOC);
+            #[map(name = $local_backends)]
+            static LOCAL_BACKENDS: HashMap<LocalBackendKey<$family>, LocalBackend> =
+                HashMap::pinned(limits::LOCAL_BACKENDS, BPF_F_NO_PREALLOC);
+            #[map(name = $exported)]
+            static EXPORTED: HashMap<FrontendKey<$family>, Backend> =
+                HashMap::pinned(limits::EXPORTED, BPF_F_NO_PREALLOC);
+            #[map(name = $map_in)]
+            static MAP_IN: LpmTrie<MapInKey<$family>, MapIn> = LpmTrie::pinned(limits::MAPPINGS, 0);
+            #[map(name = $map_out)]
+            static MAP_OUT: LpmTrie<$family, MapOut> = LpmTrie::pinned(limits::MAPPINGS, 0);
+            #[map(name = $reverse)]
+            static REVERSE: HashMap<ReverseKey<$family>, Reverse> =
+                HashMap::pinned(limits::REVERSE, BPF_F_NO_PREALLOC);
+            #[map(name = $flows)]
+            static FLOWS: LruHashMap<FlowKey<$family>, Flow> = LruHashMap::pinned($flow_limit, 0);
+            #[map(name = $half)]
+            static HALF: LruHashMap<FlowKey<$family>, Flow> = LruHashMap::pinned($half_limit, 0);
+
+            impl Tables for $family {
+                read! {
+                    pod: PODS[$family] -> Pod;
+                    frontend: FRONTENDS[FrontendKey<$family>] -> Frontend;
+                    local_backend: LOCAL_BACKENDS[LocalBackendKey<$family>] -> LocalBackend;
+                    exported: EXPORTED[FrontendKey<$family>] -> Backend;
+                    reverse: REVERSE[ReverseKey<$family>] -> Reverse;
+                }
+
+                #[inline(always)]
+                fn place(address: Self) -> Option<&'static NodePlace> {
+                    PLACES.get(Key::new(Self::BITS, address))
+                }
+
+                #[inline(always)]
+                fn map_in(peer: u16, address: Self) -> Option<&'static MapIn> {
+                    let peer = u32::from(peer).to_be_bytes();
+                    MAP_IN.get(Key::new(
+                        map_in_prefix(Self::BITS),
+                        MapInKey { peer, address },
+                    ))
+                }
+
+                #[inline(always)]
+                fn map_out(address: Self) -> Option<&'static MapOut> {
+                    MAP_OUT.get(Key::new(Self::BITS, address))
+                }
+
+                #[inline(always)]
+                fn flows() -> &'static LruHashMap<FlowKey<Self>, Flow> {
+                    &FLOWS
+                }
+
+                #[inline(always)]
+                fn half() -> &'static LruHashMap<FlowKey<Self>, Flow> {
+                    &HALF
+                }
+            }
+        }
+    };
+}
+
+tables!(
+    V4,
+    four,
+    limits::FLOWS,
+    limits::HALF,
+    "pods4",
+    "places4",
+    "frontends4",
+    "local_backends4",
+    "exported4",
+    "map_in4",
+    "map_out4",
+    "reverse4",
+    "flows4",
+    "half4"
+);
+tables!(
+    V6,
+    six,
+    limits::FLOWS6,
+    limits::HALF6,
+    "pods6",
+    "places6",
+    "frontends6",
+    "local_backends6",
+    "exported6",
+    "map_in6",
+    "map_out6",
+    "reverse6",
+    "flows6",
+    "half6"
+);
 
 /// Room for what would not fit the stack, one per CPU: programs of one hook run to their end undisturbed. What is read
 /// back from it is unknown to the verifier, which keeps the number of states small. Not pinned.
@@ -110,15 +251,12 @@ static RING_65537: Array<Ring<65_537>> = Array::pinned(RINGS[4], 0);
 /// What a program keeps while it runs.
 #[repr(C)]
 pub struct Scratch {
-    pub packet: Packet,
+    pub four: Room<V4>,
+    pub six: Room<V6>,
     pub inbound: Inbound,
-    pub arrival: Arrival,
-    pub home: Home,
     pub flow: Flow,
     /// An entry on its way from `half4` to `flows4`.
     pub promoted: Flow,
-    /// The packet that an ICMP error is about.
-    pub quote: Quote,
     /// Where a walk over TCP options stands.
     pub cursor: u32,
     /// The interface by which the packet leaves.
@@ -131,6 +269,30 @@ pub struct Scratch {
     pub mtu: u16,
 }
 
+/// What holds addresses, for packets of one family.
+#[repr(C)]
+pub struct Room<A: Family> {
+    pub packet: Packet<A>,
+    pub arrival: Arrival<A>,
+    pub home: Home<A>,
+    /// The packet that an ICMP error is about.
+    pub quote: Quote<A>,
+    /// What becomes of it.
+    pub quoted: Quoted<A>,
+    /// What becomes of the packet.
+    pub change: Change<A>,
+    /// The entry of the packet, or of what an ICMP error is about.
+    pub key: FlowKey<A>,
+    /// Another one that would be the same connection elsewhere.
+    pub other: FlowKey<A>,
+}
+
+/// This CPU's room for packets of that family.
+#[inline(always)]
+pub fn room<A: Family>() -> Result<&'static mut Room<A>, DropReason> {
+    Ok(A::room(scratch()?))
+}
+
 /// This CPU's scratch room.
 #[inline(always)]
 pub fn scratch() -> Result<&'static mut Scratch, DropReason> {
@@ -139,40 +301,15 @@ pub fn scratch() -> Result<&'static mut Scratch, DropReason> {
     Ok(unsafe { &mut *scratch })
 }
 
-/// Reads of hash maps, all alike.
-macro_rules! read {
-    ($($(#[$meta:meta])* $name:ident: $map:ident[$key:ty] -> $value:ty;)*) => {
-        $(
-            $(#[$meta])*
-            #[inline(always)]
-            #[must_use]
-            pub fn $name(key: &$key) -> Option<&'static $value> {
-                // SAFETY: elements live until a grace period after their removal; see the module's head.
-                unsafe { $map.get(key) }
-            }
-        )*
-    };
-}
-
-read! {
+read! { pub:
     /// The pod behind a port.
     port: PORTS[u32] -> Port;
-    /// A local pod by its address.
-    pod: PODS[V4] -> Pod;
-    /// What a VIP, port and protocol stand for.
-    frontend: FRONTENDS[FrontendKey4] -> Frontend;
     /// A cluster by ordinal.
     member: MEMBERS[OrdinalKey] -> Member;
     /// An endpoint by ordinal.
     backend: BACKENDS[OrdinalKey] -> Backend;
-    /// An endpoint of this node.
-    local_backend: LOCAL_BACKENDS[LocalBackendKey4] -> LocalBackend;
     /// The node of an endpoint.
     backend_node: BACKEND_NODES[[u8; 6]] -> NodePlace;
-    /// A headless endpoint that peers may dial.
-    exported: EXPORTED[FrontendKey4] -> Backend;
-    /// Our VIP for a peer's.
-    reverse: REVERSE[ReverseKey4] -> Reverse;
     /// Who an outer address is.
     source: SOURCES[SourceKey4] -> Source;
     /// The way to a peer.
@@ -186,33 +323,6 @@ pub fn config() -> Option<&'static Config> {
     CONFIG
         .get(0)
         .filter(|config| config.layout == LAYOUT_VERSION)
-}
-
-/// The own node of a pod address.
-#[inline(always)]
-#[must_use]
-pub fn place(address: [u8; 4]) -> Option<&'static NodePlace> {
-    PLACES.get(Key::new(32, address))
-}
-
-/// Where a peer's address appears here.
-#[inline(always)]
-#[must_use]
-pub fn map_in(peer: u16, address: [u8; 4]) -> Option<&'static MapIn> {
-    MAP_IN.get(Key::new(
-        map_in_prefix(32),
-        MapInKey4 {
-            peer: u32::from(peer).to_be_bytes(),
-            address,
-        },
-    ))
-}
-
-/// Whose address this is.
-#[inline(always)]
-#[must_use]
-pub fn map_out(address: [u8; 4]) -> Option<&'static MapOut> {
-    MAP_OUT.get(Key::new(32, address))
 }
 
 /// The slot of `hash` in a ring, empty if there is no such ring.

@@ -74,8 +74,19 @@ impl<T: Numbered> Outcome<T> {
     }
 }
 
-/// Declares `name` as `inner` called as a function of its own, with its own stack.
+/// Declares `name` as `inner` called as a function of its own, with its own stack; for a family `<A>` where there is one.
 macro_rules! apart {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$family:ident> = $inner:ident($($arg:ident: $type:ty),*) -> $ok:ty) => {
+        $(#[$meta])*
+        #[inline(always)]
+        $vis fn $name<$family: crate::family::Family>($($arg: $type),*) -> Result<$ok, DropReason> {
+            #[inline(never)]
+            fn apart<$family: crate::family::Family>($($arg: $type),*) -> crate::outcome::Outcome<$ok> {
+                crate::outcome::Outcome::of($inner::<$family>($($arg),*))
+            }
+            apart::<$family>($($arg),*).result()
+        }
+    };
     ($(#[$meta:meta])* $vis:vis fn $name:ident = $inner:ident($($arg:ident: $type:ty),*) -> $ok:ty) => {
         $(#[$meta])*
         #[inline(always)]

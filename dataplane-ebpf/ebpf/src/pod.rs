@@ -2,16 +2,18 @@
 
 use aya_ebpf::programs::TcContext;
 use causeway_abi::{
-    Config, DropReason, Flow, FlowKey4, FlowKind, MAC_NONE, NO_ORDINAL, OrdinalKey, Vni,
-    backend_flags, faults, flow_hash, frontend_flags, port_flags, protocol, stage_one_hash, v4,
+    Config, DropReason, Flow, FlowKey, FlowKind, MAC_NONE, NO_ORDINAL, OrdinalKey, Vni,
+    backend_flags, faults, flow_hash, frontend_flags, port_flags, protocol, stage_one_hash,
 };
 
 use crate::{
     backend::Arrival,
     client::{self, Home},
+    family::Family,
     flow::{self, Found},
+    ip::Header,
     lookup, maps, mtu,
-    parse::{ETHERNET, Ipv4, Kind},
+    parse::{ETHERNET, Kind},
     reject,
     rewrite::{self, Change},
     send::{self, Outer},
@@ -25,8 +27,8 @@ const NO_SERVICE: u32 = u32::MAX;
 
 /// tcx ingress of a pod-side port.
 #[inline(always)]
-pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
-    let (Some(config), Some(glance)) = (maps::config(), skb::glance(ctx)) else {
+pub fn ingress<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
+    let (Some(config), Some(glance)) = (maps::config(), skb::glance::<A>(ctx)) else {
         return Ok(Action::Pass);
     };
     // To the tunnel's UDP port, whatever the address: only gateways and agents may.
@@ -39,39 +41,40 @@ pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
     if !lookup::covers(config, glance.destination) {
         return Ok(Action::Pass);
     }
-    let ip = skb::header(ctx).ok_or(DropReason::BadIpHeader)?;
-    match walk::from_pod(ctx, config, &ip) {
-        Err(reason) => reject::to_pod(ctx, config, reason),
+    match walk::from_pod::<A>(ctx, config) {
+        Err(reason) => reject::to_pod::<A>(ctx, config, reason),
         done => done,
     }
 }
 
 apart! {
     /// Is it the port's own pod, and what does it want?
-    pub fn examine = examined(ctx: &TcContext, config: &Config, ip: &Ipv4, entry: &mut Option<Found>) -> Next
+    pub fn examine<A> = examined(ctx: &TcContext, config: &Config, entry: &mut Option<Found>) -> Next
 }
 
 #[inline(always)]
-fn examined(
+fn examined<A: Family>(
     ctx: &TcContext,
     config: &Config,
-    ip: &Ipv4,
     entry: &mut Option<Found>,
 ) -> Result<Next, DropReason> {
+    let ip = skb::header::<A>(ctx)?;
     ip.check(ctx.len().saturating_sub(ETHERNET))?;
     let port = maps::port(&skb::ifindex(ctx)).ok_or(DropReason::UnknownPort)?;
-    let own = ip.source == v4(&port.address) || config.faults & faults::POD_CHECK != 0;
+    let address = A::own(port);
+    let own = (ip.source() == address && address != A::default())
+        || config.faults & faults::POD_CHECK != 0;
     if !own && port.flags & port_flags::HOST == 0 {
         return Err(DropReason::SpoofedSource);
     }
-    let packet = skb::packet(ctx, *ip)?;
+    let packet = skb::packet::<A>(ctx, ip)?;
     maps::scratch()?.identity = port.identity;
     if packet.transport.kind == Kind::IcmpError {
         return Ok(Next::Complain);
     }
-    rewrite::clamp_mss(ctx, packet, u32::from(config.mss))?;
-    if !lookup::is_vip(config, ip.destination) {
-        *entry = flow::find(&packet.outgoing_key(FlowKind::Backend));
+    rewrite::clamp_mss(ctx, packet, mtu::mss::<A>(config))?;
+    if !A::is_vip(config, ip.destination()) {
+        *entry = flow::find(packet.outgoing_key(FlowKind::Backend)?);
         if entry.is_some() {
             return Ok(Next::Answer);
         }
@@ -88,75 +91,73 @@ fn examined(
 
 apart! {
     /// The pod answers: its entry knows as whom, and its peer's client where.
-    pub fn answer = answered(ctx: &TcContext, config: &Config, packet: &Packet, found: &Found) -> Action
+    pub fn answer<A> = answered(ctx: &TcContext, config: &Config, packet: &Packet<A>, found: &Found) -> Next
 }
 
 #[inline(always)]
-fn answered(
+fn answered<A: Family>(
     ctx: &TcContext,
     config: &Config,
-    packet: &Packet,
+    packet: &Packet<A>,
     found: &Found,
-) -> Result<Action, DropReason> {
+) -> Result<Next, DropReason> {
     let identity = maps::scratch()?.identity;
     let flow = *found.flow();
     flow::answer_seen(
-        &packet.outgoing_key(FlowKind::Backend),
+        packet.outgoing_key(FlowKind::Backend)?,
         found,
         packet,
         skb::now(),
     )?;
-    let (peer, client) = lookup::mapped_out(packet.ip.destination)?;
+    let (peer, client) = lookup::mapped_out(packet.ip.destination())?;
+    let as_dialled = A::of(&flow.address);
     if peer != flow.peer {
         return Err(DropReason::NoFlow);
     }
-    if peer == 0
-        && let Some(pod) = maps::pod(&client)
-    {
-        maps::scratch()?.home = Home {
-            source: flow.address,
+    if peer == 0 && A::pod(&client).is_some() {
+        maps::room::<A>()?.home = Home {
+            source: as_dialled,
             destination: client,
             source_port: flow.port,
             peer,
         };
-        return client::arrive(ctx, config, packet, pod);
+        return Ok(Next::Home);
     }
     if peer != 0 {
         mtu::keep(ctx, config, packet, peer)?;
     }
     let outer = answer_outer(config, &flow, client, identity)?;
-    let mut change = Change {
-        source: flow.address,
-        destination: client,
-        source_port: flow.port,
-        ..Change::none(packet)
-    };
-    if config.faults & faults::REPLY_REWRITE != 0 {
-        change = Change {
-            destination: client,
-            ..Change::none(packet)
-        };
+    let change = Change::of(packet)?;
+    change.destination = client;
+    if config.faults & faults::REPLY_REWRITE == 0 {
+        change.source = as_dialled;
+        change.source_port = flow.port;
     }
-    rewrite::apply(ctx, packet, &change)?;
-    send::tunnel(ctx, config, &outer)
+    rewrite::apply(ctx, packet, change)?;
+    send::tunnel(ctx, config, &outer).map(|_| Next::Tunnel)
 }
 
 /// The way of an answer: to the client's node in the own cluster, else towards the peer.
 #[inline(always)]
-pub fn answer_outer(
+pub fn answer_outer<A: Family>(
     config: &Config,
     flow: &Flow,
-    client: [u8; 4],
+    client: A,
     identity: u16,
 ) -> Result<Outer, DropReason> {
     if flow.peer == 0 {
-        let place = maps::place(client).ok_or(DropReason::NoPlace)?;
+        let place = A::place(client).ok_or(DropReason::NoPlace)?;
         let vni = Vni {
             from: true,
             reply: true,
             ..Vni::default()
         };
-        return Ok(Outer::hashed(v4(&place.node), vni, identity, flow.hash));
+        return Ok(Outer::hashed(
+            place.node.last_four(),
+            vni,
+            identity,
+            flow.hash,
+        ));
     }
     let hop = lookup::hop(config, flow.peer, flow.hash, true)?;
     Ok(Outer::hashed(
@@ -169,26 +170,30 @@ pub fn answer_outer(
 
 apart! {
     /// The pod dials a VIP, or a mapped address of an endpoint or a VIP, or goes on with what it dialled.
-    pub fn dial = dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+    pub fn dial<A> = dialled(ctx: &TcContext, config: &Config, packet: &Packet<A>) -> Next
 }
 
 #[inline(always)]
-fn dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+fn dialled<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Next, DropReason> {
     let identity = maps::scratch()?.identity;
-    let key = packet.outgoing_key(FlowKind::Client);
+    let key = packet.outgoing_key(FlowKind::Client)?;
     let now = skb::now();
     let pinned = config.faults & faults::PIN == 0;
-    let first = match flow::find(&key) {
+    let first = match flow::find(key) {
         Some(found) if pinned && flow::binds(&found, packet, now) => {
             let flow = &mut maps::scratch()?.flow;
             *flow = *found.flow();
             maps::count_sent(flow.service, packet.length, false);
             let first = flow::is_first(Some(&found), packet);
-            flow::opener_seen(&key, &found, packet, now)?;
+            flow::opener_seen(key, &found, packet, now)?;
             first
         }
         before => {
-            open(config, packet, &key, &before)?;
+            open(config, packet, key, &before)?;
             flow::is_first(None, packet)
         }
     };
@@ -199,14 +204,9 @@ fn dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, Dr
     }
     mtu::keep(ctx, config, packet, flow.peer)?;
     let hop = lookup::hop(config, flow.peer, flow.hash, false)?;
-    rewrite::apply(
-        ctx,
-        packet,
-        &Change {
-            destination: flow.address,
-            ..Change::none(packet)
-        },
-    )?;
+    let change = Change::of(packet)?;
+    change.destination = A::of(&flow.address);
+    rewrite::apply(ctx, packet, change)?;
     send::tunnel(
         ctx,
         config,
@@ -217,13 +217,13 @@ fn dialled(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, Dr
 
 /// Stage one, or the owner of a mapped address, which may be its VIP; kept in a new entry.
 #[inline(never)]
-fn open(
+fn open<A: Family>(
     config: &Config,
-    packet: &Packet,
-    key: &FlowKey4,
+    packet: &Packet<A>,
+    key: &FlowKey<A>,
     before: &Option<Found>,
 ) -> Result<(), DropReason> {
-    let dialled = packet.ip.destination;
+    let dialled = packet.ip.destination();
     let now = skb::now();
     let flow = &mut maps::scratch()?.flow;
     *flow = Flow {
@@ -234,10 +234,10 @@ fn open(
     };
     let mut affinity = false;
     // By what else the same address of the same cluster may be dialled here.
-    let other;
-    if lookup::is_vip(config, dialled) {
+    let (theirs, other);
+    if A::is_vip(config, dialled) {
         let frontend =
-            maps::frontend(&lookup::dialled(packet, dialled)).ok_or(DropReason::NoFrontend)?;
+            A::frontend(&lookup::dialled(packet, dialled)).ok_or(DropReason::NoFrontend)?;
         affinity = frontend.affinity_secs != 0;
         let hash = stage_one_hash(&config.hash_seed, &packet.tuple(dialled, affinity));
         let slot = maps::slot(frontend.stage_one, hash);
@@ -251,17 +251,17 @@ fn open(
             reserved: 0,
         };
         let member = maps::member(&ordinal).ok_or(DropReason::DanglingId)?;
-        (flow.peer, flow.address, flow.service) = (member.peer, v4(&member.vip), frontend.service);
-        other = lookup::mapped_in(flow.peer, flow.address);
+        (flow.peer, theirs, flow.service) = (member.peer, A::of(&member.vip), frontend.service);
+        other = lookup::mapped_in(flow.peer, theirs);
     } else {
-        (flow.peer, flow.address) = lookup::mapped_out(dialled)?;
-        other = lookup::seen_here(config, flow.peer, flow.address);
+        (flow.peer, theirs) = lookup::mapped_out(dialled)?;
+        other = lookup::seen_here(config, flow.peer, theirs);
         // A VIP of that cluster: affinity and counters are those of the service.
         if let Some(vip) = other
-            && lookup::is_vip(config, vip)
+            && A::is_vip(config, vip)
         {
             let frontend =
-                maps::frontend(&lookup::dialled(packet, vip)).ok_or(DropReason::NoFrontend)?;
+                A::frontend(&lookup::dialled(packet, vip)).ok_or(DropReason::NoFrontend)?;
             affinity = frontend.affinity_secs != 0;
             flow.service = frontend.service;
         }
@@ -269,36 +269,46 @@ fn open(
     // From one port to both there would be one connection at the other end.
     if let Some(other) = other
         && other != dialled
-        && let Some(found) = client::of(
-            &FlowKey4 {
-                remote: other,
-                ..*key
-            },
-            flow.peer,
-            flow.address,
-        )
+        && let Some(found) = client::of(as_other(key, other)?, flow.peer, theirs)
         && flow::blocks(&found, now)
     {
         return Err(DropReason::VipCollision);
     }
-    flow.hash = flow_hash(&config.hash_seed, &packet.tuple(flow.address, affinity));
+    flow.address = theirs.wide();
+    flow.hash = flow_hash(&config.hash_seed, &packet.tuple(theirs, affinity));
     maps::count_sent(flow.service, packet.length, true);
     flow::open(key, flow, *before)
 }
 
+/// The key of a connection from the same port to another address.
+#[inline(always)]
+fn as_other<A: Family>(key: &FlowKey<A>, other: A) -> Result<&'static FlowKey<A>, DropReason> {
+    let room = &mut maps::room::<A>()?.other;
+    *room = FlowKey {
+        remote: other,
+        ..*key
+    };
+    Ok(room)
+}
+
 apart! {
     /// The own cluster was chosen: stage two here, the client appearing under the self-map.
-    pub fn own = chosen_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+    pub fn own<A> = chosen_own(ctx: &TcContext, config: &Config, packet: &Packet<A>) -> Next
 }
 
 #[inline(always)]
-fn chosen_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+fn chosen_own<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Next, DropReason> {
     let scratch = maps::scratch()?;
     let (flow, identity, first) = (&scratch.flow, scratch.identity, scratch.first != 0);
-    let client = lookup::mapped_in(0, packet.ip.source).ok_or(DropReason::NoMapping)?;
-    let key = lookup::dialled(packet, flow.address);
-    let (current, previous) = if lookup::is_vip(config, flow.address) {
-        let frontend = maps::frontend(&key).ok_or(DropReason::NoFrontend)?;
+    let dialled = A::of(&flow.address);
+    let client = lookup::mapped_in(0, packet.ip.source()).ok_or(DropReason::NoMapping)?;
+    let key = lookup::dialled(packet, dialled);
+    let (current, previous) = if A::is_vip(config, dialled) {
+        let frontend = A::frontend(&key).ok_or(DropReason::NoFrontend)?;
         if packet.transport.kind == Kind::EchoRequest
             && frontend.flags & frontend_flags::EXPORTED != 0
         {
@@ -309,15 +319,12 @@ fn chosen_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next,
         let chosen = lookup::stage_two(frontend, flow.hash, first)?;
         (chosen.current, chosen.previous)
     } else {
-        (
-            maps::exported(&key).ok_or(DropReason::NotExported)?,
-            MAC_NONE,
-        )
+        (A::exported(&key).ok_or(DropReason::NotExported)?, MAC_NONE)
     };
     if current.flags & backend_flags::LOCAL != 0 {
-        scratch.arrival = Arrival {
+        maps::room::<A>()?.arrival = Arrival {
             client,
-            dialled: flow.address,
+            dialled,
             current: current.name,
             previous,
             peer: 0,
@@ -327,17 +334,12 @@ fn chosen_own(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next,
         };
         return Ok(Next::Arrive);
     }
-    rewrite::apply(
-        ctx,
-        packet,
-        &Change {
-            source: client,
-            destination: flow.address,
-            ..Change::none(packet)
-        },
-    )?;
+    let change = Change::of(packet)?;
+    change.source = client;
+    change.destination = dialled;
+    rewrite::apply(ctx, packet, change)?;
     let outer = Outer {
-        node: v4(&current.node),
+        node: current.node.last_four(),
         vni: Vni {
             from: true,
             first,

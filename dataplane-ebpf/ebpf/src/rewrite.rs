@@ -5,7 +5,9 @@ use aya_ebpf::{bindings::BPF_F_PSEUDO_HDR, programs::TcContext};
 use causeway_abi::DropReason;
 
 use crate::{
-    parse::{ETHERNET, Kind, sum_replace, tcp},
+    family::Family,
+    ip::Header,
+    parse::{ETHERNET, Kind, tcp},
     skb::Packet,
 };
 
@@ -16,41 +18,50 @@ pub const TCP_CHECKSUM: u32 = 16;
 /// Offset of the checksum in a UDP header.
 pub const UDP_CHECKSUM: u32 = 6;
 
+/// Offset of the checksum in an ICMP header.
+pub const ICMP_CHECKSUM: u32 = 2;
+
 /// What a packet becomes. Ports count for TCP and UDP only.
+#[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Change {
-    pub source: [u8; 4],
-    pub destination: [u8; 4],
+pub struct Change<A> {
+    pub source: A,
+    pub destination: A,
     pub source_port: [u8; 2],
     pub destination_port: [u8; 2],
 }
 
-impl Change {
-    /// None yet.
+impl<A: Family> Change<A> {
+    /// None yet. In the scratch room.
     #[inline(always)]
-    #[must_use]
-    pub fn none(packet: &Packet) -> Self {
-        Self {
-            source: packet.ip.source,
-            destination: packet.ip.destination,
+    pub fn of(packet: &Packet<A>) -> Result<&'static mut Self, DropReason> {
+        let change = &mut crate::maps::room::<A>()?.change;
+        *change = Self {
+            source: packet.ip.source(),
+            destination: packet.ip.destination(),
             source_port: packet.transport.source_port,
             destination_port: packet.transport.destination_port,
-        }
+        };
+        Ok(change)
     }
 }
 
 /// Writes addresses, ports and a TTL one lower, and lets all checksums follow.
 #[inline(never)]
-pub fn apply(ctx: &TcContext, packet: &Packet, change: &Change) -> Result<(), DropReason> {
+pub fn apply<A: Family>(
+    ctx: &TcContext,
+    packet: &Packet<A>,
+    change: &Change<A>,
+) -> Result<(), DropReason> {
     let (at, mangled) = match packet.transport.kind {
         Kind::Tcp => (packet.l4 + TCP_CHECKSUM, 0),
         Kind::Udp => (packet.l4 + UDP_CHECKSUM, MARK_MANGLED_0),
-        // ICMP's checksum knows no addresses.
+        _ if A::ICMP_KNOWS_ADDRESSES => (packet.l4 + ICMP_CHECKSUM, 0),
         Kind::EchoRequest | Kind::EchoReply | Kind::IcmpError => (0, 0),
     };
     if at != 0 {
-        let mut sum = sum_replace(0, packet.ip.source, change.source);
-        sum = sum_replace(sum, packet.ip.destination, change.destination);
+        let mut sum = A::replaced(0, packet.ip.source(), change.source);
+        sum = A::replaced(sum, packet.ip.destination(), change.destination);
         ctx.l4_csum_replace(
             at as usize,
             0,
@@ -63,7 +74,7 @@ pub fn apply(ctx: &TcContext, packet: &Packet, change: &Change) -> Result<(), Dr
             packet.transport.destination_port,
         );
         let new = word(change.source_port, change.destination_port);
-        if old != new {
+        if old != new && has_ports(packet.transport.kind) {
             ctx.l4_csum_replace(at as usize, u64::from(old), u64::from(new), 4 | mangled)
                 .map_err(|_| DropReason::KernelRefused)?;
             store(ctx, packet.l4, &new)?;
@@ -74,6 +85,11 @@ pub fn apply(ctx: &TcContext, packet: &Packet, change: &Change) -> Result<(), Dr
         ETHERNET,
         &packet.ip.forwarded(change.source, change.destination),
     )
+}
+
+#[inline(always)]
+const fn has_ports(kind: Kind) -> bool {
+    matches!(kind, Kind::Tcp | Kind::Udp)
 }
 
 #[inline(always)]
@@ -102,7 +118,11 @@ pub fn store_macs(
 
 /// Lowers the MSS option of a SYN or SYN-ACK to `most`, wherever among the options it stands. Never raises it.
 #[inline(never)]
-pub fn clamp_mss(ctx: &TcContext, packet: &Packet, most: u32) -> Result<(), DropReason> {
+pub fn clamp_mss<A: Family>(
+    ctx: &TcContext,
+    packet: &Packet<A>,
+    most: u32,
+) -> Result<(), DropReason> {
     if most == 0 || !packet.has(tcp::SYN) {
         return Ok(());
     }
@@ -138,9 +158,9 @@ pub fn clamp_mss(ctx: &TcContext, packet: &Packet, most: u32) -> Result<(), Drop
 }
 
 #[inline(always)]
-fn lower_mss(
+fn lower_mss<A: Family>(
     ctx: &TcContext,
-    packet: &Packet,
+    packet: &Packet<A>,
     at: u32,
     old: [u8; 2],
     most: u32,

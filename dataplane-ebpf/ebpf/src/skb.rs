@@ -4,17 +4,17 @@ use aya_ebpf::{
     bindings::bpf_tunnel_key,
     helpers::{
         bpf_ktime_get_coarse_ns, bpf_skb_change_tail, bpf_skb_get_tunnel_key,
-        bpf_skb_get_tunnel_opt, bpf_skb_set_tunnel_key, bpf_skb_set_tunnel_opt,
+        bpf_skb_get_tunnel_opt, bpf_skb_load_bytes, bpf_skb_set_tunnel_key, bpf_skb_set_tunnel_opt,
     },
     programs::TcContext,
 };
-use causeway_abi::{DropReason, FlowKey4, FlowKind, FlowTuple, protocol};
+use causeway_abi::{DropReason, FlowKey, FlowKind, FlowTuple, protocol};
 
-use crate::maps::hidden;
-use crate::parse::{ETHERNET, Ipv4, Transport, least_transport, parse_icmp, parse_tcp, parse_udp};
+use crate::family::Family;
+use crate::ip::Header;
+use crate::maps;
+use crate::parse::{ETHERNET, Transport, parse_tcp, parse_udp};
 
-/// EtherType of IPv4 as `__sk_buff::protocol` has it.
-const IPV4: u32 = 0x0800_u16.to_be() as u32;
 /// `BPF_F_ZERO_CSUM_TX`: the inner packet's checksums suffice, and the outer one over IPv4 may be absent.
 const ZERO_CSUM_TX: u64 = 1 << 1;
 const UDP_HEADER: u32 = 8;
@@ -22,48 +22,51 @@ const UDP_HEADER: u32 = 8;
 /// A clusterset packet, as read once.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Packet {
-    pub ip: Ipv4,
+pub struct Packet<A: Family> {
+    pub ip: A::Header,
     pub transport: Transport,
+    /// Of the transport.
+    pub protocol: u8,
     /// Offset of the transport header in the frame.
     pub l4: u32,
     /// Bytes of the frame.
     pub length: u32,
 }
 
-impl Packet {
-    /// The key under which the local end's entry stands, the packet coming from the local pod.
+impl<A: Family> Packet<A> {
+    /// The key under which the local end's entry stands, the packet coming from the local pod. In the scratch room.
     #[inline(always)]
-    #[must_use]
-    pub fn outgoing_key(&self, kind: FlowKind) -> FlowKey4 {
-        FlowKey4 {
-            local: self.ip.source,
-            remote: self.ip.destination,
+    pub fn outgoing_key(&self, kind: FlowKind) -> Result<&'static mut FlowKey<A>, DropReason> {
+        let key = &mut maps::room::<A>()?.key;
+        *key = FlowKey {
+            local: self.ip.source(),
+            remote: self.ip.destination(),
             local_port: self.transport.source_port,
             remote_port: self.transport.destination_port,
-            protocol: self.ip.protocol,
+            protocol: self.protocol,
             kind: kind as u8,
             reserved: [0; 2],
-        }
+        };
+        Ok(key)
     }
 
     /// What the flow hash is of.
     #[inline(always)]
     #[must_use]
-    pub fn tuple(&self, destination: [u8; 4], affinity: bool) -> FlowTuple {
+    pub fn tuple(&self, destination: A, affinity: bool) -> FlowTuple<A> {
         if affinity {
             return FlowTuple {
-                source: self.ip.source,
+                source: self.ip.source(),
                 destination,
                 ..FlowTuple::default()
             };
         }
         FlowTuple {
-            source: self.ip.source,
+            source: self.ip.source(),
             destination,
             source_port: self.transport.source_port,
             destination_port: self.transport.destination_port,
-            protocol: self.ip.protocol,
+            protocol: self.protocol,
         }
     }
 
@@ -83,112 +86,69 @@ pub fn ifindex(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
-/// Untagged (or offloaded tag) IPv4.
+/// EtherType as `__sk_buff::protocol` has it: of an untagged packet, or one whose tag the device keeps apart.
 #[inline(always)]
 #[must_use]
-pub fn is_ipv4(ctx: &TcContext) -> bool {
+pub fn ethertype(ctx: &TcContext) -> u32 {
     // SAFETY: as above.
-    unsafe { (*ctx.skb.skb).protocol == IPV4 }
+    unsafe { (*ctx.skb.skb).protocol }
 }
 
 /// Bytes of the IP packet; of a super-packet of UDP, of one of those that it will be.
 #[inline(always)]
 #[must_use]
-pub fn segment(ctx: &TcContext, packet: &Packet) -> u32 {
+pub fn segment<A: Family>(ctx: &TcContext, packet: &Packet<A>) -> u32 {
     // SAFETY: as above.
     let size = unsafe { (*ctx.skb.skb).gso_size };
     if size == 0 {
-        u32::from(u16::from_be_bytes(packet.ip.total_length))
+        packet.ip.total_length()
     } else {
         packet.l4 - ETHERNET + UDP_HEADER + size
     }
 }
 
-/// As much of an IPv4 packet as tells whether it is any of ours.
+/// As much of a packet as tells whether it is any of ours.
 #[derive(Clone, Copy)]
-pub struct Glance {
+pub struct Glance<A> {
     pub protocol: u8,
-    pub source: [u8; 4],
-    pub destination: [u8; 4],
+    pub source: A,
+    pub destination: A,
     /// Of TCP and UDP; zero in a later fragment, which has none.
     pub destination_port: [u8; 2],
 }
 
-/// Looks at a packet; none if it is no IPv4. Nearly all packets are somebody else's, and this is what they are charged:
-/// headers are read in place where they lie in one piece, as they nearly always do.
+/// Looks at a packet; none if it is of another family. Nearly all packets are somebody else's, and this is what they are
+/// charged: headers are read in place where they lie in one piece, as they nearly always do.
 #[inline(always)]
 #[must_use]
-pub fn glance(ctx: &TcContext) -> Option<Glance> {
-    if !is_ipv4(ctx) {
+pub fn glance<A: Family>(ctx: &TcContext) -> Option<Glance<A>> {
+    if ethertype(ctx) != A::ETHERTYPE {
         return None;
     }
-    if let Some(glance) = glance_in_place(ctx) {
-        return Some(glance);
-    }
-    let ip = header(ctx)?;
-    let at = ETHERNET + ip.header_length() + 2;
-    let ports = ctx.load::<[u8; 2]>(at as usize).unwrap_or_default();
-    Some(Glance {
-        protocol: ip.protocol,
-        source: ip.source,
-        destination: ip.destination,
-        destination_port: port(ip.fragment, ports),
-    })
+    A::glance_in_place(ctx).or_else(|| A::glance_apart(ctx))
 }
 
+/// The IP header, unchecked. In the scratch room, where a packet's header stands.
 #[inline(always)]
-fn glance_in_place(ctx: &TcContext) -> Option<Glance> {
-    let end = ctx.data_end();
-    let start = ctx.data() + ETHERNET as usize;
-    if start + size_of::<Plain>() > end {
-        return None;
-    }
-    // SAFETY: within the packet, just checked; bytes have no alignment.
-    let ip = unsafe { &*(start as *const Plain) };
-    // One sum for check and reading, or the verifier knows nothing of what is read.
-    let ports = start + hidden(u64::from(ip.version_ihl & 0x0f) * 4) as usize;
-    if ports + 4 > end {
-        return None;
-    }
-    // SAFETY: as above.
-    let [_, _, high, low] = unsafe { *(ports as *const [u8; 4]) };
-    Some(Glance {
-        protocol: ip.protocol,
-        source: ip.source,
-        destination: ip.destination,
-        destination_port: port(ip.fragment, [high, low]),
-    })
+pub fn header<A: Family>(ctx: &TcContext) -> Result<&'static A::Header, DropReason> {
+    let ip = &mut maps::room::<A>()?.packet.ip;
+    load(ctx, ETHERNET, ip).ok_or(DropReason::BadIpHeader)?;
+    Ok(ip)
 }
 
-/// An IPv4 header as it lies in the packet, at any address.
-#[repr(C)]
-struct Plain {
-    version_ihl: u8,
-    tos: u8,
-    total_length: [u8; 2],
-    id: [u8; 2],
-    fragment: [u8; 2],
-    ttl: u8,
-    protocol: u8,
-    checksum: [u8; 2],
-    source: [u8; 4],
-    destination: [u8; 4],
-}
-
+/// Reads bytes of the frame into memory of the scratch room; a type of plain bytes.
 #[inline(always)]
-const fn port(fragment: [u8; 2], port: [u8; 2]) -> [u8; 2] {
-    if u16::from_be_bytes(fragment) & 0x1fff == 0 {
-        port
-    } else {
-        [0; 2]
-    }
-}
-
-/// The IPv4 header, unchecked.
-#[inline(always)]
-#[must_use]
-pub fn header(ctx: &TcContext) -> Option<Ipv4> {
-    ctx.load::<Ipv4>(ETHERNET as usize).ok()
+pub fn load<T>(ctx: &TcContext, at: u32, into: &mut T) -> Option<()> {
+    // SAFETY: the room of `into`, of which any bytes are valid.
+    let done = unsafe {
+        bpf_skb_load_bytes(
+            ctx.skb.skb.cast(),
+            at,
+            core::ptr::from_mut(into).cast(),
+            size_of::<T>() as u32,
+        )
+    };
+    (done == 0).then_some(())
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC, to the tick.
@@ -199,32 +159,50 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
-/// Checks a whole packet of clusterset traffic and reads its transport header.
+/// Checks a whole packet of clusterset traffic, whose header was read, and reads its transport header.
 #[inline(always)]
-pub fn packet(ctx: &TcContext, ip: Ipv4) -> Result<&'static Packet, DropReason> {
+pub fn packet<A: Family>(
+    ctx: &TcContext,
+    ip: &'static A::Header,
+) -> Result<&'static Packet<A>, DropReason> {
     let length = ctx.len();
     ip.check(length.saturating_sub(ETHERNET))?;
-    if ip.is_fragment() {
-        return Err(DropReason::Fragment);
-    }
-    if ip.ttl <= 1 {
+    let Place { protocol, l4 } = A::transport(ctx, ip)?;
+    if ip.hops() <= 1 {
         return Err(DropReason::TtlExpired);
     }
-    let l4 = ETHERNET + ip.header_length();
-    let transport = transport(ctx, ip.protocol, l4, ip.payload_length())?;
-    let packet = &mut crate::maps::scratch()?.packet;
-    *packet = Packet {
-        ip,
-        transport,
-        l4,
-        length,
-    };
+    let left = (ETHERNET + ip.total_length()).saturating_sub(l4);
+    let transport = transport::<A>(ctx, protocol, l4, left)?;
+    let packet = &mut maps::room::<A>()?.packet;
+    packet.transport = transport;
+    packet.protocol = protocol;
+    packet.l4 = l4;
+    packet.length = length;
     Ok(packet)
 }
 
+/// Where the transport header of a packet stands, and whose it is.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub protocol: u8,
+    /// Offset in the frame.
+    pub l4: u32,
+}
+
 #[inline(always)]
-fn transport(ctx: &TcContext, number: u8, l4: u32, length: u32) -> Result<Transport, DropReason> {
-    if length < least_transport(number)? {
+fn transport<A: Family>(
+    ctx: &TcContext,
+    number: u8,
+    l4: u32,
+    length: u32,
+) -> Result<Transport, DropReason> {
+    let least = match number {
+        protocol::TCP => 20,
+        protocol::UDP => 8,
+        _ if number == A::ICMP => 8,
+        _ => return Err(DropReason::UnsupportedProtocol),
+    };
+    if length < least {
         return Err(DropReason::BadTransport);
     }
     let at = l4 as usize;
@@ -235,7 +213,7 @@ fn transport(ctx: &TcContext, number: u8, l4: u32, length: u32) -> Result<Transp
     if number == protocol::UDP {
         parse_udp(&bytes, length)
     } else {
-        parse_icmp(&bytes)
+        A::parse_icmp(&bytes)
     }
 }
 

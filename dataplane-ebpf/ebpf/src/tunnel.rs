@@ -4,12 +4,14 @@
 
 use aya_ebpf::programs::TcContext;
 use causeway_abi::{
-    Backend, Config, DropReason, MAC_NONE, Mac, Source, SourceKey4, Vni, backend_flags,
-    config_flags, faults, frontend_flags, route_flags, source_kind, v4,
+    Backend, Config, DropReason, MAC_NONE, Mac, Source, SourceKey4, V6, Vni, backend_flags,
+    config_flags, faults, frontend_flags, route_flags, source_kind,
 };
 
 use crate::{
     backend::Arrival,
+    family::Family,
+    ip::Header,
     lookup, maps,
     parse::Kind,
     reject,
@@ -34,17 +36,20 @@ pub struct Inbound {
 
 /// tcx ingress of the tunnel device.
 #[inline(always)]
-pub fn ingress(ctx: &TcContext) -> Result<Action, DropReason> {
-    walk::from_tunnel(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
+pub fn ingress<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
+    if passes::<A>(ctx) {
+        return Ok(Action::Pass);
+    }
+    walk::from_tunnel::<A>(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
 }
 
 apart! {
     /// Who sent it, may they, and which way is it going?
-    pub fn examine = examined(ctx: &TcContext, config: &Config) -> Next
+    pub fn examine<A> = examined(ctx: &TcContext, config: &Config) -> Next
 }
 
 #[inline(always)]
-fn examined(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
+fn examined<A: Family>(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
     let header = skb::tunnel_header(ctx).ok_or(DropReason::BadTunnelHeader)?;
     let vni = Vni::decode(header.vni).ok_or(DropReason::BadTunnelHeader)?;
     let kind = sender(config, &header, vni)?;
@@ -53,7 +58,7 @@ fn examined(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
     }
     let (destination_mac, source_mac) = skb::macs(ctx)?;
     let (outer_source, identity) = (header.source, header.identity);
-    read(
+    read::<A>(
         ctx,
         Inbound {
             outer_source,
@@ -71,17 +76,27 @@ fn examined(ctx: &TcContext, config: &Config) -> Result<Next, DropReason> {
 
 /// tcx ingress of the device to this node's gateway.
 #[inline(always)]
-pub fn from_gateway(ctx: &TcContext) -> Result<Action, DropReason> {
-    walk::from_gateway(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
+pub fn from_gateway<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
+    if passes::<A>(ctx) {
+        return Ok(Action::Pass);
+    }
+    walk::from_gateway::<A>(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
+}
+
+/// The programs of both families stand one behind the other. The first one leaves to the second what is IPv6, and nothing
+/// else: probes are of neither.
+#[inline(always)]
+fn passes<A: Family>(ctx: &TcContext) -> bool {
+    (skb::ethertype(ctx) == V6::ETHERTYPE) != (A::ETHERTYPE == V6::ETHERTYPE)
 }
 
 apart! {
     /// The gateway says which peer's session it was; that peer's packets must come that way.
-    pub fn examine_session = examined_session(ctx: &TcContext, config: &Config) -> Next
+    pub fn examine_session<A> = examined_session(ctx: &TcContext, config: &Config) -> Next
 }
 
 #[inline(always)]
-fn examined_session(ctx: &TcContext, _config: &Config) -> Result<Next, DropReason> {
+fn examined_session<A: Family>(ctx: &TcContext, _config: &Config) -> Result<Next, DropReason> {
     let (destination_mac, source_mac) = skb::macs(ctx)?;
     let (vni, identity) = Mac::header(source_mac).ok_or(DropReason::BadTunnelHeader)?;
     let route = maps::route(&u32::from(vni.number)).ok_or(DropReason::NoRoute)?;
@@ -89,7 +104,7 @@ fn examined_session(ctx: &TcContext, _config: &Config) -> Result<Next, DropReaso
     if odd || route.flags & route_flags::SESSION == 0 {
         return Err(DropReason::BadTunnelHeader);
     }
-    read(
+    read::<A>(
         ctx,
         Inbound {
             outer_source: BY_SESSION,
@@ -104,11 +119,11 @@ fn examined_session(ctx: &TcContext, _config: &Config) -> Result<Next, DropReaso
 
 /// Reads the packet itself; both are left in the scratch room.
 #[inline(always)]
-fn read(ctx: &TcContext, inbound: Inbound) -> Result<(), DropReason> {
-    let ip = skb::header(ctx)
-        .filter(|_| skb::is_ipv4(ctx))
-        .ok_or(DropReason::BadIpHeader)?;
-    skb::packet(ctx, ip)?;
+fn read<A: Family>(ctx: &TcContext, inbound: Inbound) -> Result<(), DropReason> {
+    if skb::ethertype(ctx) != A::ETHERTYPE {
+        return Err(DropReason::BadIpHeader);
+    }
+    skb::packet::<A>(ctx, skb::header::<A>(ctx)?)?;
     maps::scratch()?.inbound = inbound;
     Ok(())
 }
@@ -178,24 +193,28 @@ fn probed(
 
 apart! {
     /// A peer's client dials: a VIP of ours, or a headless endpoint. No state is kept.
-    pub fn from_peer = balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+    pub fn from_peer<A> = balanced(ctx: &TcContext, config: &Config, packet: &Packet<A>) -> Next
 }
 
 #[inline(always)]
-fn balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+fn balanced<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Next, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let peer = inbound.vni.number;
-    let mut client = lookup::mapped_in(peer, packet.ip.source).ok_or(DropReason::BadInnerSource)?;
+    let mut client =
+        lookup::mapped_in(peer, packet.ip.source()).ok_or(DropReason::BadInnerSource)?;
     if config.faults & faults::MAPPING != 0 {
-        client = packet.ip.source;
+        client = packet.ip.source();
     }
     if !lookup::opens(packet) {
         return Err(DropReason::UnsupportedProtocol);
     }
-    let key = lookup::dialled(packet, packet.ip.destination);
-    let (current, previous): (&Backend, [u8; 6]) = if lookup::is_vip(config, packet.ip.destination)
-    {
-        let frontend = maps::frontend(&key).ok_or(DropReason::NoFrontend)?;
+    let key = lookup::dialled(packet, packet.ip.destination());
+    let (current, previous): (&Backend, [u8; 6]) = if A::is_vip(config, packet.ip.destination()) {
+        let frontend = A::frontend(&key).ok_or(DropReason::NoFrontend)?;
         if frontend.flags & frontend_flags::EXPORTED == 0 {
             return Err(DropReason::NotExported);
         }
@@ -211,16 +230,13 @@ fn balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, D
         )?;
         (chosen.current, chosen.previous)
     } else {
-        (
-            maps::exported(&key).ok_or(DropReason::NotExported)?,
-            MAC_NONE,
-        )
+        (A::exported(&key).ok_or(DropReason::NotExported)?, MAC_NONE)
     };
     if current.flags & backend_flags::LOCAL != 0 {
-        let arrival = &mut maps::scratch()?.arrival;
+        let arrival = &mut maps::room::<A>()?.arrival;
         *arrival = Arrival {
             client,
-            dialled: packet.ip.destination,
+            dialled: packet.ip.destination(),
             current: current.name,
             previous,
             peer,
@@ -230,16 +246,11 @@ fn balanced(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, D
         };
         return Ok(Next::Arrive);
     }
-    rewrite::apply(
-        ctx,
-        packet,
-        &Change {
-            source: client,
-            ..Change::none(packet)
-        },
-    )?;
+    let change = Change::of(packet)?;
+    change.source = client;
+    rewrite::apply(ctx, packet, change)?;
     let outer = Outer {
-        node: v4(&current.node),
+        node: current.node.last_four(),
         vni: Vni {
             passed_on: false,
             ..inbound.vni
@@ -281,25 +292,29 @@ fn sent_back(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
 
 apart! {
     /// A peer's reply: to its client here, or to the client's node.
-    pub fn reply_from_peer = reply_forwarded(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+    pub fn reply_from_peer<A> = reply_forwarded(ctx: &TcContext, config: &Config, packet: &Packet<A>) -> Next
 }
 
 #[inline(always)]
-fn reply_forwarded(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+fn reply_forwarded<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Next, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let peer = inbound.vni.number;
     // An error may come from any hop of theirs; the flow that it quotes is what counts.
     if packet.transport.kind != Kind::IcmpError
-        && lookup::seen_here(config, peer, packet.ip.source).is_none()
+        && lookup::seen_here(config, peer, packet.ip.source()).is_none()
     {
         return Err(DropReason::BadInnerSource);
     }
-    if maps::pod(&packet.ip.destination).is_some() {
+    if A::pod(&packet.ip.destination()).is_some() {
         return Ok(Next::Home);
     }
-    let place = maps::place(packet.ip.destination).ok_or(DropReason::NoPlace)?;
+    let place = A::place(packet.ip.destination()).ok_or(DropReason::NoPlace)?;
     let outer = Outer {
-        node: v4(&place.node),
+        node: place.node.last_four(),
         vni: inbound.vni,
         identity: inbound.identity,
         destination_mac: inbound.destination_mac,
@@ -309,23 +324,27 @@ fn reply_forwarded(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<
 }
 
 #[inline(always)]
-fn forward(
+fn forward<A: Family>(
     ctx: &TcContext,
     config: &Config,
-    packet: &Packet,
+    packet: &Packet<A>,
     outer: &Outer,
 ) -> Result<Next, DropReason> {
-    rewrite::apply(ctx, packet, &Change::none(packet))?;
+    rewrite::apply(ctx, packet, Change::of(packet)?)?;
     send::tunnel(ctx, config, outer).map(|_| Next::Tunnel)
 }
 
 apart! {
     /// From an own node: this is the end node, or a gateway on the way to a peer.
-    pub fn from_own = of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Next
+    pub fn from_own<A> = of_own_node(ctx: &TcContext, config: &Config, packet: &Packet<A>) -> Next
 }
 
 #[inline(always)]
-fn of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next, DropReason> {
+fn of_own_node<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Next, DropReason> {
     let inbound = &maps::scratch()?.inbound;
     let vni = inbound.vni;
     if !vni.from {
@@ -353,10 +372,10 @@ fn of_own_node(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Next
     if !lookup::opens(packet) {
         return Err(DropReason::UnsupportedProtocol);
     }
-    let arrival = &mut maps::scratch()?.arrival;
+    let arrival = &mut maps::room::<A>()?.arrival;
     *arrival = Arrival {
-        client: packet.ip.source,
-        dialled: packet.ip.destination,
+        client: packet.ip.source(),
+        dialled: packet.ip.destination(),
         current: inbound.destination_mac,
         previous: inbound.source_mac,
         peer: vni.number,

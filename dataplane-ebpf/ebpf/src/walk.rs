@@ -5,8 +5,12 @@ use aya_ebpf::programs::TcContext;
 use causeway_abi::{Config, DropReason};
 
 use crate::{
-    backend, client, icmp, maps,
-    parse::{Ipv4, Kind},
+    backend, client,
+    family::Family,
+    icmp,
+    ip::Header,
+    maps,
+    parse::Kind,
     pod, reject,
     skb::Packet,
     tunnel,
@@ -31,6 +35,10 @@ pub enum Next {
     Answer,
     /// A pod complains of what it was sent.
     Complain,
+    /// The endpoint has it.
+    Delivered,
+    /// To the node of the endpoint before.
+    PassOn,
     /// To an endpoint, perhaps of this node.
     Arrive,
     /// To a client of this node.
@@ -58,10 +66,10 @@ impl Next {
 
 /// A pod's packet to clusterset addresses.
 #[inline(always)]
-pub fn from_pod(ctx: &TcContext, config: &Config, ip: &Ipv4) -> Result<Action, DropReason> {
+pub fn from_pod<A: Family>(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
     let mut found = None;
-    let mut next = pod::examine(ctx, config, ip, &mut found)?;
-    let packet = &maps::scratch()?.packet;
+    let mut next = pod::examine::<A>(ctx, config, &mut found)?;
+    let packet = &maps::room::<A>()?.packet;
     if let Next::Dial = next {
         next = pod::dial(ctx, config, packet)?;
     }
@@ -72,33 +80,36 @@ pub fn from_pod(ctx: &TcContext, config: &Config, ip: &Ipv4) -> Result<Action, D
         return Ok(action);
     }
     match (next, found) {
-        (Next::Answer, Some(found)) => pod::answer(ctx, config, packet, &found),
+        (Next::Answer, Some(found)) => match pod::answer(ctx, config, packet, &found)? {
+            Next::Home => home(ctx, config, packet),
+            _ => Ok(Action::Tunnel),
+        },
         (Next::Complain, _) => icmp::from_pod(ctx, config, packet),
-        _ => backend::arrive(ctx, config, packet),
+        _ => arrive(ctx, config, packet),
     }
 }
 
 /// A packet of the tunnel device.
 #[inline(always)]
-pub fn from_tunnel(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
-    let next = tunnel::examine(ctx, config)?;
-    onwards(ctx, config, next)
+pub fn from_tunnel<A: Family>(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
+    let next = tunnel::examine::<A>(ctx, config)?;
+    onwards::<A>(ctx, config, next)
 }
 
 /// A peer's packet, from this node's gateway.
 #[inline(always)]
-pub fn from_gateway(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
-    let next = tunnel::examine_session(ctx, config)?;
-    onwards(ctx, config, next)
+pub fn from_gateway<A: Family>(ctx: &TcContext, config: &Config) -> Result<Action, DropReason> {
+    let next = tunnel::examine_session::<A>(ctx, config)?;
+    onwards::<A>(ctx, config, next)
 }
 
 #[inline(always)]
-fn onwards(ctx: &TcContext, config: &Config, next: Next) -> Result<Action, DropReason> {
-    let packet = &maps::scratch()?.packet;
+fn onwards<A: Family>(ctx: &TcContext, config: &Config, next: Next) -> Result<Action, DropReason> {
+    let packet = &maps::room::<A>()?.packet;
     let next = match next {
         Next::FromPeer => match tunnel::from_peer(ctx, config, packet) {
             Err(reason) => {
-                reject::in_place(ctx, config, reason)?;
+                reject::in_place::<A>(ctx, config, reason)?;
                 tunnel::back(ctx, config)?;
                 return Ok(verdict::rejected(reason));
             }
@@ -110,18 +121,47 @@ fn onwards(ctx: &TcContext, config: &Config, next: Next) -> Result<Action, DropR
     };
     match next.action() {
         Some(action) => Ok(action),
-        None if matches!(next, Next::Home) => home(ctx, config, packet),
-        None => backend::arrive(ctx, config, packet),
+        None if matches!(next, Next::Home) => came_home(ctx, config, packet),
+        None => arrive(ctx, config, packet),
     }
 }
 
 #[inline(always)]
-fn home(ctx: &TcContext, config: &Config, packet: &Packet) -> Result<Action, DropReason> {
-    let pod = maps::pod(&packet.ip.destination).ok_or(DropReason::NoPlace)?;
+fn arrive<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Action, DropReason> {
+    match backend::arrive(ctx, config, packet)? {
+        Next::PassOn => backend::pass_on(ctx, config, packet),
+        _ => Ok(Action::Deliver),
+    }
+}
+
+/// A reply from elsewhere.
+#[inline(always)]
+fn came_home<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Action, DropReason> {
+    let peer = maps::scratch()?.inbound.vni.number;
+    maps::room::<A>()?.home = client::Home::of(packet, peer);
     if packet.transport.kind == Kind::IcmpError {
+        let pod = A::pod(&packet.ip.destination()).ok_or(DropReason::NoPlace)?;
         return icmp::to_client(ctx, config, packet, pod);
     }
-    let scratch = maps::scratch()?;
-    scratch.home = client::Home::of(packet, scratch.inbound.vni.number);
+    home(ctx, config, packet)
+}
+
+/// The reply that `Room::home` tells of.
+#[inline(always)]
+fn home<A: Family>(
+    ctx: &TcContext,
+    config: &Config,
+    packet: &Packet<A>,
+) -> Result<Action, DropReason> {
+    let client = &maps::room::<A>()?.home.destination;
+    let pod = A::pod(client).ok_or(DropReason::NoPlace)?;
     client::arrive(ctx, config, packet, pod)
 }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::compile::Gateway;
-use crate::ports::open_session;
+use crate::ports::{Host, open_session};
 
 /// Between looks whether a gateway is there.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -33,13 +33,19 @@ pub(super) struct Handover {
 }
 
 impl Handover {
-    pub fn new(socket: PathBuf) -> Self {
+    /// Begins at once where there is a device of an agent before: a gateway that came while no agent was here waits for it,
+    /// and not for programs, since those before ours still run.
+    pub async fn start(host: &Host, socket: PathBuf) -> Self {
         // An agent that restarts takes nothing back before it knows more.
         let (tell, gateway) = watch::channel(Gateway::Away);
-        Self {
+        let mut handover = Self {
             waiting: Some((socket, tell)),
             gateway,
+        };
+        if host.has_session().await {
+            handover.begin();
         }
+        handover
     }
 
     /// The device is there.

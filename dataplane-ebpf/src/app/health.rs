@@ -69,7 +69,7 @@ impl Agent {
         let hooked = |hook: Hook| self.hooked.keys().any(|(at, _)| *at == hook);
         for hook in [Hook::Tunnel, Hook::Uplink] {
             if !hooked(hook) {
-                return Err(format!("program {} is on no device yet", hook.program()));
+                return Err(format!("program {} is on no device yet", hook.name()));
             }
         }
         if self.programmed != Some(view.revision) {

@@ -21,7 +21,7 @@ impl Agent {
             }
             match self.kernel.attach(*hook, device, *index) {
                 Ok(()) => {
-                    tracing::debug!(device, program = hook.program(), "hooked");
+                    tracing::debug!(device, program = hook.name(), "hooked");
                     self.hooked.insert((*hook, *index), device.clone());
                 }
                 Err(error) => self.fail("hooks", &error),

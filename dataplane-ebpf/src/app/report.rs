@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use causeway_abi::V6;
 use causeway_proto::model::{Address, ClusterId, Report, ServiceCounters, Timestamp};
 
 use super::Agent;
@@ -33,7 +34,7 @@ impl Agent {
             hooks: self
                 .hooked
                 .iter()
-                .map(|((hook, _), device)| (device.clone(), hook.program().to_owned()))
+                .map(|((hook, _), device)| (device.clone(), hook.name().to_owned()))
                 .collect(),
             problems: self.problems(),
             checks: self.ways.clone(),
@@ -54,14 +55,21 @@ impl Agent {
     }
 
     fn pods(&self) -> BTreeMap<Address, String> {
-        let image = &self.held.image;
-        image
-            .ports
-            .iter()
-            .filter_map(|(index, port)| {
-                let name = &self.seen.as_ref()?.ports.get(index)?.name;
-                Some((Address::from_bytes(port.address), name.clone()))
-            })
-            .collect()
+        let Some(seen) = &self.seen else {
+            return BTreeMap::new();
+        };
+        let mut pods = BTreeMap::new();
+        for (index, port) in &self.held.image.ports {
+            let Some(facts) = seen.ports.get(index) else {
+                continue;
+            };
+            for address in [port.address, port.address6] {
+                if address != V6::default() {
+                    let address = Address::from_bytes(address.octets());
+                    pods.insert(address, facts.name.clone());
+                }
+            }
+        }
+        pods
     }
 }

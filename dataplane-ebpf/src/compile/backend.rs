@@ -3,17 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use causeway_abi::{
-    Backend, FrontendKey4, LocalBackend, LocalBackendKey4, NO_ORDINAL, NodePlace, OrdinalKey, V4,
-    backend_flags, protocol::ICMP,
-};
+use causeway_abi::{Backend, LocalBackend, NO_ORDINAL, NodePlace, OrdinalKey, V6, backend_flags};
 use causeway_proto::model::{Address, Member, NodeName, OwnExport, ProblemKind, ServiceName};
 
 use super::ids::Ids;
 use super::name::{name, pod_generation};
-use super::service::{carried, key};
-use super::{Compiler, v4};
-use crate::image::Table;
+use super::service::{carried, echo, key};
+use super::{Compiler, wide};
+use crate::image::{FrontendKey, LocalBackendKey, Table};
 use crate::maglev::Ring;
 
 /// An own endpoint as the programs are to know it.
@@ -41,7 +38,7 @@ impl Compiler<'_> {
     pub(super) fn backends(
         &mut self,
         service: &ServiceName,
-        frontend: FrontendKey4,
+        frontend: FrontendKey,
         port_id: u32,
         index: u32,
         ring: &Ring,
@@ -106,15 +103,13 @@ impl Compiler<'_> {
             endpoint.protocol,
             endpoint.port,
         );
-        let place = NodePlace {
-            node: outer.bytes(),
-        };
+        let place = NodePlace { node: wide(outer) };
         let nodes = &mut self.image.backend_nodes;
         let local = *endpoint.node == self.facts.node;
         self.overflow
             .put(Table::BackendNodes, nodes, (name, place), service)
             .then(|| Backend {
-                node: outer.bytes(),
+                node: wide(outer),
                 name,
                 flags: if local { backend_flags::LOCAL } else { 0 },
             })
@@ -125,7 +120,7 @@ impl Compiler<'_> {
         &mut self,
         service: &ServiceName,
         endpoint: Endpoint<'_>,
-        dialled: (V4, [u8; 2]),
+        dialled: (V6, [u8; 2]),
         index: u32,
     ) {
         if *endpoint.node != self.facts.node {
@@ -134,7 +129,7 @@ impl Compiler<'_> {
         let Some((ifindex, pod_mac, host_mac)) = self.port_of(endpoint.address) else {
             return;
         };
-        let key = LocalBackendKey4 {
+        let key = LocalBackendKey {
             name: name(
                 &self.view.seed,
                 endpoint.address,
@@ -145,7 +140,7 @@ impl Compiler<'_> {
             address: dialled.0,
         };
         let backend = LocalBackend {
-            address: endpoint.address.bytes(),
+            address: wide(endpoint.address),
             ifindex,
             generation: pod_generation(ifindex, pod_mac),
             service: index,
@@ -162,12 +157,10 @@ impl Compiler<'_> {
     /// Endpoints that peers and own clients may dial by their own address; echo too.
     pub(super) fn headless(&mut self, service: &ServiceName, export: &OwnExport, index: u32) {
         for endpoint in &export.headless_endpoints {
-            let Some(address) = v4(endpoint.address) else {
-                continue;
-            };
+            let address = endpoint.address;
             let ports = endpoint.ports.iter().filter(|(p, _)| carried(*p));
             let ports = ports.map(|(protocol, port)| (protocol.number(), *port));
-            for (protocol, port) in ports.chain([(ICMP, 0)]) {
+            for (protocol, port) in ports.chain([(echo(address), 0)]) {
                 let endpoint = Endpoint {
                     address: endpoint.address,
                     protocol,
@@ -181,7 +174,7 @@ impl Compiler<'_> {
                 let exported = &mut self.image.exported;
                 let entry = (dialled, backend);
                 if self.overflow.put(Table::Exported, exported, entry, service) {
-                    self.local_backend(service, endpoint, (address, dialled.port), index);
+                    self.local_backend(service, endpoint, (dialled.address, dialled.port), index);
                 }
             }
         }

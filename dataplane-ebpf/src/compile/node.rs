@@ -1,11 +1,11 @@
 //! Pure: the configuration, and the own cluster's nodes.
 
 use causeway_abi::{
-    Config, LAYOUT_VERSION, NodePlace, Source, SourceKey4, config_flags, source_kind,
+    Config, LAYOUT_VERSION, NodePlace, Source, SourceKey4, V6, config_flags, source_kind,
 };
 use causeway_proto::model::{Prefix, ProblemKind, View};
 
-use super::{Compiler, Gateway, v4, v4_prefix};
+use super::{Compiler, Gateway, longest, wide};
 use crate::image::{Lpm, Table};
 
 /// What the tunnel adds to an inner IP packet: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 bytes.
@@ -15,11 +15,14 @@ pub(super) const SESSION_OVERHEAD: u16 = 74;
 /// IPv4 and TCP header without options.
 const HEADERS: u16 = 40;
 
+/// Base and mask of a pool that has no address.
+const NOWHERE: (V6, V6) = (V6::new([255; 16]), V6::new([0; 16]));
+
 impl Compiler<'_> {
     pub(super) fn config(&mut self) {
         let view = self.view;
         let gateway = view.gateways.values().any(|n| *n == self.facts.node);
-        let native = outside(view).any(|prefix| prefix.base().is_v4());
+        let native = outside(view).next().is_some();
         let mut flags = 0;
         if gateway {
             flags |= config_flags::GATEWAY;
@@ -27,25 +30,24 @@ impl Compiler<'_> {
         if native {
             flags |= config_flags::NATIVE;
         }
-        let mut vips = view.vip_pool.iter().filter_map(|p| v4_prefix(*p));
-        let (vip_base, bits) = vips.next().unwrap_or(([255; 4], 32));
-        if vips.next().is_some() {
-            self.problem(
-                ProblemKind::LimitReached,
-                "VIP pool".to_owned(),
-                "the programs know one IPv4 prefix; services with a VIP from another are not served".to_owned(),
-            );
-        }
-        let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits));
+        let [vips, vips6] = self.only(&view.vip_pool, "VIP pool");
+        let (vip_base, vip_mask) = vips.unwrap_or(NOWHERE);
+        let (vip6_base, vip6_mask) = vips6.unwrap_or(NOWHERE);
         let (mapping_low, mapping_high) = self.mapping_range();
+        let [_, mapping6] = self.only(&six(&view.mapping_pool), "mapping pool");
+        let (mapping6_base, mapping6_mask) = mapping6.unwrap_or(NOWHERE);
         self.image.config = Config {
             layout: LAYOUT_VERSION,
             flags,
             generation: view.revision.number,
             hash_seed: view.seed,
-            node: self.facts.outer.bytes(),
-            vip_base,
-            vip_mask: mask.unwrap_or(0).to_be_bytes(),
+            node: wide(self.facts.outer),
+            vip6_base,
+            vip6_mask,
+            mapping6_base,
+            mapping6_mask,
+            vip_base: vip_base.last_four(),
+            vip_mask: vip_mask.last_four(),
             mapping_low,
             mapping_high,
             tunnel_ifindex: self.facts.tunnel,
@@ -63,15 +65,33 @@ impl Compiler<'_> {
         };
     }
 
-    /// First and last address of the mapping pool, which is one piece; nothing when it is empty.
+    /// Base and mask of the one prefix that a pool has of either family, IPv4 first.
+    fn only(&mut self, pool: &[Prefix], what: &str) -> [Option<(V6, V6)>; 2] {
+        [true, false].map(|v4| {
+            let mut prefixes = pool.iter().filter(|prefix| prefix.base().is_v4() == v4);
+            let first = prefixes.next()?;
+            if prefixes.next().is_some() {
+                let family = if v4 { "IPv4" } else { "IPv6" };
+                self.problem(
+                    ProblemKind::LimitReached,
+                    what.to_owned(),
+                    format!("the programs know one {family} prefix; what has an address from another is not served"),
+                );
+            }
+            let host = u128::MAX.checked_shr(u32::from(first.bits())).unwrap_or(0);
+            Some((wide(first.base()), V6::new((!host).to_be_bytes())))
+        })
+    }
+
+    /// First and last address of the IPv4 mapping pool, which is one piece; nothing when it is empty.
     fn mapping_range(&mut self) -> ([u8; 4], [u8; 4]) {
         let mut ends: Vec<(u32, u32)> = self
             .view
             .mapping_pool
             .iter()
-            .filter_map(|p| v4_prefix(*p))
+            .filter_map(|p| Some((p.base().v4()?, u32::from(p.family_len()))))
             .map(|(base, bits)| {
-                let low = u32::from_be_bytes(base);
+                let low = base.to_bits();
                 (low, low | u32::MAX.checked_shr(bits).unwrap_or(0))
             })
             .collect();
@@ -110,25 +130,29 @@ impl Compiler<'_> {
                 continue;
             }
             let (image, over) = (&mut self.image, &mut self.overflow);
-            for address in node.addresses.iter().filter_map(|a| v4(*a)) {
+            for address in node.addresses.iter().filter_map(|a| a.v4()) {
                 let source = Source {
                     kind: source_kind::OWN_NODE,
                     peer: 0,
                 };
-                let entry = (SourceKey4 { address }, source);
+                let key = SourceKey4 {
+                    address: address.octets(),
+                };
+                let entry = (key, source);
                 over.put(Table::Sources, &mut image.sources, entry, name);
             }
             let Some(outer) = node.addresses.iter().find(|a| a.is_v4()) else {
                 continue;
             };
-            let place = NodePlace {
-                node: outer.bytes(),
-            };
-            let own = self.view.node_addresses.get(name).and_then(|a| v4(*a));
-            let own = own.map(|address| (address, 32));
-            let prefixes = node.pod_prefixes.iter().filter_map(|p| v4_prefix(*p));
-            for (data, bits) in prefixes.chain(own) {
-                let entry = (Lpm { bits, data }, place);
+            let place = NodePlace { node: wide(*outer) };
+            let own = self.view.node_addresses.get(name);
+            let own = own.map(|address| Lpm {
+                bits: 128,
+                data: wide(*address),
+            });
+            let prefixes = node.pod_prefixes.iter().map(|prefix| longest(*prefix));
+            for key in prefixes.chain(own) {
+                let entry = (key, place);
                 over.put(Table::Places, &mut image.places, entry, name);
             }
         }
@@ -147,6 +171,11 @@ fn outside(view: &View) -> impl Iterator<Item = Prefix> {
     let peers = view.peers.values().flat_map(|peer| &peer.mappings);
     let ours = peers.chain(&view.self_map).map(|mapping| mapping.ours);
     ours.filter(|prefix| !inside(&view.mapping_pool, *prefix))
+}
+
+fn six(pool: &[Prefix]) -> Vec<Prefix> {
+    let prefixes = pool.iter().copied();
+    prefixes.filter(|prefix| !prefix.base().is_v4()).collect()
 }
 
 fn inside(pool: &[Prefix], prefix: Prefix) -> bool {

@@ -1,7 +1,7 @@
 //! Pure: ways to peers, who of them may send, and whose addresses are whose.
 
 use causeway_abi::{
-    MapIn, MapInKey4, MapOut, Route, Source, SourceKey4, limits::ROUTE_GATEWAYS, map_in_prefix,
+    MapIn, MapOut, Route, Source, SourceKey4, V6, limits::ROUTE_GATEWAYS, map_in_prefix,
     route_flags, source_kind,
 };
 use causeway_proto::model::{
@@ -10,8 +10,8 @@ use causeway_proto::model::{
 };
 
 use super::node::{OVERHEAD, SESSION_OVERHEAD};
-use super::{Compiler, Gateway, v4, v4_prefix};
-use crate::image::{Lpm, Table};
+use super::{Compiler, Gateway, longest, wide};
+use crate::image::{Lpm, MapInKey, Table};
 
 impl Compiler<'_> {
     pub(super) fn peers(&mut self) {
@@ -36,32 +36,28 @@ impl Compiler<'_> {
     }
 
     fn mapping(&mut self, peer: PeerNumber, mapping: Mapping, what: &dyn std::fmt::Display) {
-        let (Some((theirs, bits)), Some((ours, _))) =
-            (v4_prefix(mapping.theirs), v4_prefix(mapping.ours))
-        else {
-            return;
-        };
-        let key = MapInKey4 {
+        let bits = u32::from(mapping.theirs.family_len());
+        let key = MapInKey {
             peer: u32::from(peer.number()).to_be_bytes(),
-            address: theirs,
+            address: wide(mapping.theirs.base()),
         };
         let map_in = MapIn {
-            base: mapping.ours.base().bytes(),
+            base: wide(mapping.ours.base()),
             bits,
         };
         let map_out = MapOut {
-            base: mapping.theirs.base().bytes(),
+            base: wide(mapping.theirs.base()),
             bits,
             peer: peer.number(),
             reserved: 0,
         };
         let (image, over) = (&mut self.image, &mut self.overflow);
         let inward = Lpm {
-            bits: map_in_prefix(bits),
+            bits: map_in_prefix(u32::from(mapping.theirs.bits())),
             data: key,
         };
         over.put(Table::MapIn, &mut image.map_in, (inward, map_in), what);
-        let outward = Lpm { bits, data: ours };
+        let outward = longest(mapping.ours);
         over.put(Table::MapOut, &mut image.map_out, (outward, map_out), what);
     }
 
@@ -78,8 +74,10 @@ impl Compiler<'_> {
             .filter(|a| !peer.gateways.contains(a))
             .map(|a| (*a, source_kind::PEER_NODE));
         for (outer, kind) in gateways.chain(nodes) {
-            let Some(address) = v4(outer) else { continue };
-            let key = SourceKey4 { address };
+            let Some(address) = outer.v4() else { continue };
+            let key = SourceKey4 {
+                address: address.octets(),
+            };
             let source = Source {
                 kind,
                 peer: peer.number.number(),
@@ -173,14 +171,14 @@ impl Compiler<'_> {
 }
 
 /// The first few in order of address, so that nodes with the same View agree.
-fn gateways(mut all: Vec<Address>) -> ([[u8; 16]; ROUTE_GATEWAYS], u16) {
+fn gateways(mut all: Vec<Address>) -> ([V6; ROUTE_GATEWAYS], u16) {
     all.retain(|a| a.is_v4());
     all.sort_unstable();
     all.dedup();
-    let mut chosen = [[0; 16]; ROUTE_GATEWAYS];
+    let mut chosen = [V6::default(); ROUTE_GATEWAYS];
     let mut count = 0;
     for (slot, address) in chosen.iter_mut().zip(all) {
-        *slot = address.bytes();
+        *slot = wide(address);
         count += 1;
     }
     (chosen, count)

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use causeway_abi::{
-    Frontend, FrontendKey4, NO_ORDINAL, OrdinalKey, Reverse, ReverseKey4, RingRef, Slot, V4,
-    frontend_flags, protocol::ICMP,
+    Frontend, NO_ORDINAL, OrdinalKey, Reverse, RingRef, Slot, V6, frontend_flags, protocol,
 };
 use causeway_proto::model::{
     Address, Affinity, BackendPort, Import, OwnExport, PeerNumber, ProblemKind, Protocol,
@@ -13,9 +12,9 @@ use causeway_proto::model::{
 };
 
 use super::ids::{Ids, Rings};
-use super::{Compiler, v4};
+use super::{Compiler, wide};
 use crate::diff::ordinals;
-use crate::image::{RingSlots, Table};
+use crate::image::{FrontendKey, ReverseKey, RingSlots, Table};
 use crate::maglev::{self, Ring};
 
 /// What a frontend shall be.
@@ -35,9 +34,9 @@ struct Wanted<'a> {
 struct Numbers {
     ports: Ids,
     services: Ids,
-    held_services: BTreeMap<V4, u32>,
+    held_services: BTreeMap<V6, u32>,
     /// By an endpoint that is dialled by its own address.
-    held_headless: BTreeMap<V4, u32>,
+    held_headless: BTreeMap<V6, u32>,
     rings: Rings,
     /// Stage-one rings made in this step: many services have the same clusters.
     clusters: BTreeMap<BTreeMap<PeerNumber, u32>, RingSlots>,
@@ -48,9 +47,18 @@ pub(super) fn carried(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Tcp | Protocol::Udp)
 }
 
-pub(super) fn key(address: V4, protocol: u8, port: u16) -> FrontendKey4 {
-    FrontendKey4 {
-        address,
+/// The protocol under which echo to an address is found.
+pub(super) fn echo(address: Address) -> u8 {
+    if address.is_v4() {
+        protocol::ICMP
+    } else {
+        protocol::ICMP6
+    }
+}
+
+pub(super) fn key(address: Address, protocol: u8, port: u16) -> FrontendKey {
+    FrontendKey {
+        address: wide(address),
         port: port.to_be_bytes(),
         protocol,
         reserved: 0,
@@ -60,7 +68,7 @@ pub(super) fn key(address: V4, protocol: u8, port: u16) -> FrontendKey4 {
 impl Compiler<'_> {
     pub(super) fn services(&mut self) {
         let view = self.view;
-        let mut wanted: BTreeMap<FrontendKey4, Wanted<'_>> = BTreeMap::new();
+        let mut wanted: BTreeMap<FrontendKey, Wanted<'_>> = BTreeMap::new();
         for (name, import) in &view.imports {
             self.import(&mut wanted, name, import);
         }
@@ -88,7 +96,7 @@ impl Compiler<'_> {
             held_headless: held
                 .local_backends
                 .iter()
-                .filter(|(key, backend)| key.address == causeway_abi::v4(&backend.address))
+                .filter(|(key, backend)| key.address == backend.address)
                 .map(|(key, backend)| (key.address, backend.service))
                 .collect(),
             rings: Rings::new(held),
@@ -121,22 +129,20 @@ impl Compiler<'_> {
 
     fn import<'v>(
         &mut self,
-        wanted: &mut BTreeMap<FrontendKey4, Wanted<'v>>,
+        wanted: &mut BTreeMap<FrontendKey, Wanted<'v>>,
         name: &'v ServiceName,
         import: &'v Import,
     ) {
         self.not_carried(name, import);
-        let Some((vip, own)) = import.vip.and_then(|a| Some((v4(a)?, a))) else {
-            return;
-        };
+        let Some(vip) = import.vip else { return };
         let vips: BTreeMap<PeerNumber, Address> = import
             .shares
             .values()
-            .filter(|share| share.vip.is_v4())
+            .filter(|share| share.vip.is_v4() == vip.is_v4())
             .map(|share| (share.number, share.vip))
             .collect();
         for (number, theirs) in &vips {
-            self.reverse(name, *number, *theirs, own);
+            self.reverse(name, *number, *theirs, vip);
         }
         let affinity_secs = match import.affinity {
             Affinity::None => 0,
@@ -164,7 +170,8 @@ impl Compiler<'_> {
                 ..Wanted::default()
             });
         }
-        wanted.entry(key(vip, ICMP, 0)).or_insert_with(|| Wanted {
+        let echoes = key(vip, self::echo(vip), 0);
+        wanted.entry(echoes).or_insert_with(|| Wanted {
             service: Some(name),
             targets: echo,
             vips,
@@ -175,18 +182,15 @@ impl Compiler<'_> {
     /// Names what the programs do not know yet.
     fn not_carried(&mut self, name: &ServiceName, import: &Import) {
         let ports = import.ports.iter().filter(|p| !carried(p.protocol));
-        let mut missing: Vec<String> = ports
+        let missing: Vec<String> = ports
             .map(|p| format!("{}/{}", p.port, p.protocol))
             .collect();
-        if let Some(vip) = import.vip.filter(|vip| !vip.is_v4()) {
-            missing.push(format!("VIP {vip}"));
-        }
         if !missing.is_empty() {
             self.problem(
                 ProblemKind::BadObject,
                 format!("service {name}"),
                 format!(
-                    "the programs carry TCP and UDP over IPv4 only, not {}",
+                    "the programs carry TCP and UDP only, not {}",
                     missing.join(", ")
                 ),
             );
@@ -201,18 +205,18 @@ impl Compiler<'_> {
     }
 
     fn reverse(&mut self, name: &ServiceName, number: PeerNumber, theirs: Address, own: Address) {
-        if let Some(vip) = v4(theirs).filter(|_| number != PeerNumber::OWN) {
-            let key = ReverseKey4 {
+        if number != PeerNumber::OWN {
+            let key = ReverseKey {
                 peer: u32::from(number.number()).to_be_bytes(),
-                vip,
+                vip: wide(theirs),
             };
-            let entry = (key, Reverse { vip: own.bytes() });
+            let entry = (key, Reverse { vip: wide(own) });
             let reverse = &mut self.image.reverse;
             self.overflow.put(Table::Reverse, reverse, entry, name);
         }
     }
 
-    fn frontend(&mut self, key: FrontendKey4, wanted: &Wanted<'_>, service: u32, n: &mut Numbers) {
+    fn frontend(&mut self, key: FrontendKey, wanted: &Wanted<'_>, service: u32, n: &mut Numbers) {
         let Some(name) = wanted.service else { return };
         let held = self.held.image.frontends.get(&key);
         let Some(port_id) = held.map(|f| f.port_id).or_else(|| n.ports.take()) else {
@@ -284,7 +288,7 @@ impl Compiler<'_> {
                 reserved: 0,
             };
             let member = causeway_abi::Member {
-                vip: vip.bytes(),
+                vip: wide(*vip),
                 peer: number.number(),
                 reserved: 0,
             };
@@ -296,7 +300,7 @@ impl Compiler<'_> {
     }
 
     /// The ring over own endpoints, from memory where its generations are the same.
-    fn ring_of(&mut self, key: FrontendKey4, backends: &BackendPort) -> Option<Arc<Ring>> {
+    fn ring_of(&mut self, key: FrontendKey, backends: &BackendPort) -> Option<Arc<Ring>> {
         let held = self
             .held
             .rings
@@ -361,7 +365,7 @@ impl Compiler<'_> {
 
 impl Numbers {
     /// The service's index; the VIP is as sticky as the service.
-    fn service(&mut self, vip: V4) -> u32 {
+    fn service(&mut self, vip: V6) -> u32 {
         let held = self.held_services.get(&vip).copied().filter(|i| *i != 0);
         held.or_else(|| self.services.take()).unwrap_or(0)
     }
@@ -371,18 +375,18 @@ impl Numbers {
     fn headless(&mut self, export: &OwnExport, given: &BTreeMap<&ServiceName, u32>) -> u32 {
         let endpoints = export.headless_endpoints.iter();
         let held = endpoints
-            .filter_map(|e| self.held_headless.get(&v4(e.address)?).copied())
+            .filter_map(|e| self.held_headless.get(&wide(e.address)).copied())
             .find(|index| *index != 0 && !given.values().any(|other| other == index));
         held.or_else(|| self.services.take()).unwrap_or(0)
     }
 }
 
 fn export_ports<'v>(
-    wanted: &mut BTreeMap<FrontendKey4, Wanted<'v>>,
+    wanted: &mut BTreeMap<FrontendKey, Wanted<'v>>,
     name: &'v ServiceName,
     export: &'v OwnExport,
 ) {
-    let Some(vip) = v4(export.vip) else { return };
+    let vip = export.vip;
     let ports = export.ports.iter().filter(|((p, _), _)| carried(*p));
     for ((protocol, port), backends) in ports {
         let entry = wanted
@@ -393,7 +397,7 @@ fn export_ports<'v>(
         entry.exported = true;
     }
     if !export.ports.is_empty() {
-        let echo = wanted.entry(key(vip, ICMP, 0)).or_default();
+        let echo = wanted.entry(key(vip, echo(vip), 0)).or_default();
         echo.service = Some(name);
         echo.exported = true;
     }

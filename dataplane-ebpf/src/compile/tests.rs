@@ -5,7 +5,7 @@ mod views;
 
 use std::collections::BTreeSet;
 
-use causeway_abi::{RingRef, names, route_flags};
+use causeway_abi::{RingRef, V6, names, route_flags};
 use causeway_proto::model::Encryption;
 use proptest::prelude::*;
 
@@ -266,12 +266,12 @@ fn a_nodes_processes_have_a_port() {
     let port = image.ports[&9];
     assert_eq!(port.flags, causeway_abi::port_flags::HOST);
     assert_eq!(port.identity, causeway_proto::model::IdentityNumber::HOST.0);
-    assert_eq!(image.pods[&[241, 0, 224, 1]].ifindex, 9);
+    assert_eq!(image.pods[&V6::mapped([241, 0, 224, 1])].ifindex, 9);
     assert!(image.local_backends.values().any(|b| b.ifindex == 9));
     // The other node's own address leads there.
     let other = crate::image::Lpm {
-        bits: 32,
-        data: [241, 0, 224, 2],
+        bits: 128,
+        data: V6::mapped([241, 0, 224, 2]),
     };
     assert!(image.places.contains_key(&other));
 }
@@ -307,10 +307,10 @@ fn a_silent_gateway_gets_no_packets_and_may_send() {
     let image = step(&view, &views::plain_facts(), &Held::default()).image;
     let route = image.routes[&5];
     assert_eq!(route.peer_gateway_count, 1);
-    assert_eq!(route.peer_gateways[0], heard.bytes());
+    assert_eq!(route.peer_gateways[0], super::wide(heard));
     for gateway in [heard, silent] {
         let key = causeway_abi::SourceKey4 {
-            address: v4(gateway).unwrap(),
+            address: gateway.v4().unwrap().octets(),
         };
         let kind = image.sources[&key].kind;
         assert_eq!(kind, causeway_abi::source_kind::PEER_GATEWAY);
@@ -338,7 +338,10 @@ fn packets_go_to_gateways_that_carry_them() {
         facts.gateway = gateway.clone();
         let route = step(&view, &facts, &Held::default()).image.routes[&5];
         let count = usize::from(route.own_gateway_count);
-        let to: Vec<u8> = route.own_gateways[..count].iter().map(|a| a[15]).collect();
+        let to: Vec<u8> = route.own_gateways[..count]
+            .iter()
+            .map(|a| a.octets()[15])
+            .collect();
         let flagged = route.flags & causeway_abi::route_flags::HERE != 0;
         assert_eq!(
             (to.as_slice(), flagged),

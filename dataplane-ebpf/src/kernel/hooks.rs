@@ -35,15 +35,29 @@ impl Hook {
         Self::Host,
     ];
 
-    /// The program's name.
+    /// The programs' names in the order in which they are put there: the last one stands first, and leaves to the others
+    /// what is of their family, so those are there before.
+    pub fn programs(self) -> impl Iterator<Item = &'static str> {
+        let both = |names: names::ByFamily| [Some(names.six), Some(names.four)];
+        let programs = match self {
+            Self::Pod => both(names::POD_INGRESS),
+            Self::Tunnel => both(names::TUNNEL_INGRESS),
+            Self::Session => both(names::SESSION_INGRESS),
+            Self::Uplink => [Some(names::UPLINK_GUARD), None],
+            Self::Host => both(names::HOST_EGRESS),
+        };
+        programs.into_iter().flatten()
+    }
+
+    /// Its name in logs.
     #[must_use]
-    pub fn program(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Pod => names::POD_INGRESS,
-            Self::Tunnel => names::TUNNEL_INGRESS,
-            Self::Session => names::SESSION_INGRESS,
+            Self::Pod => names::POD_INGRESS.name,
+            Self::Tunnel => names::TUNNEL_INGRESS.name,
+            Self::Session => names::SESSION_INGRESS.name,
             Self::Uplink => names::UPLINK_GUARD,
-            Self::Host => names::HOST_EGRESS,
+            Self::Host => names::HOST_EGRESS.name,
         }
     }
 
@@ -56,14 +70,26 @@ impl Hook {
 }
 
 impl Kernel {
-    /// Puts the program on the device. A link that is pinned from before gets the new program in one step;
-    /// one whose device is gone is made anew. It runs before other people's programs on the hook and
-    /// leaves to them what is not ours.
+    /// Puts the hook's programs on the device. A link that is pinned from before gets the new program in one step;
+    /// one whose device is gone is made anew. They run before other people's programs on the hook and
+    /// leave to them what is not ours.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn attach(&mut self, hook: Hook, device: &str, ifindex: u32) -> Result<(), KernelError> {
-        let name = hook.program();
+        for name in hook.programs() {
+            self.attach_one(hook, name, device, ifindex)?;
+        }
+        Ok(())
+    }
+
+    fn attach_one(
+        &mut self,
+        hook: Hook,
+        name: &'static str,
+        device: &str,
+        ifindex: u32,
+    ) -> Result<(), KernelError> {
         let pin = self.links.join(format!("{name}-{ifindex}"));
         let program = program(&mut self.ebpf, name)?;
         if pin.exists() {
@@ -93,7 +119,9 @@ impl Kernel {
         let file = |e| KernelError::File(self.links.clone(), e);
         let names: BTreeSet<String> = wanted
             .iter()
-            .map(|(hook, ifindex)| format!("{}-{ifindex}", hook.program()))
+            .flat_map(|(hook, ifindex)| {
+                hook.programs().map(move |name| format!("{name}-{ifindex}"))
+            })
             .collect();
         for entry in std::fs::read_dir(&self.links).map_err(file)? {
             let entry = entry.map_err(file)?;

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aya::Pod;
-use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, MapData, MapError};
 use causeway_abi::{Counted, DropReason, LAYOUT_VERSION, Ring, RingRef, ServiceCounters, names};
 
 use super::{Kernel, KernelError, Tables};
-use crate::image::{Lpm, MapImage, RingSlots};
+use crate::image::{MapImage, RingSlots};
 
 /// Flows are counted up to here; a full table is known by its bound anyway.
 const FLOWS_COUNTED: usize = 20_000;
@@ -23,21 +22,6 @@ fn all<K: Pod + Ord, V: Pod>(
         .map_err(|e| KernelError::Map(name, e))
 }
 
-fn all_prefixes<K: Pod + Ord, V: Pod>(
-    name: &'static str,
-    map: &LpmTrie<MapData, K, V>,
-) -> Result<BTreeMap<Lpm<K>, V>, KernelError> {
-    let entry = |entry: Result<_, MapError>| {
-        let (key, value): (aya::maps::lpm_trie::Key<K>, V) = entry?;
-        let (bits, data) = (key.prefix_len(), key.data());
-        Ok((Lpm { bits, data }, value))
-    };
-    map.iter()
-        .map(entry)
-        .collect::<Result<_, _>>()
-        .map_err(|e| KernelError::Map(name, e))
-}
-
 /// The content of all maps. Nothing, where the configuration is of another layout or absent.
 pub(super) fn image(tables: &Tables) -> Result<MapImage, KernelError> {
     let config = tables.config.get(&0, 0);
@@ -45,18 +29,18 @@ pub(super) fn image(tables: &Tables) -> Result<MapImage, KernelError> {
     let mut image = MapImage {
         sources: all(names::SOURCES, &tables.sources)?,
         routes: all(names::ROUTES, &tables.routes)?,
-        map_in: all_prefixes(names::MAP_IN, &tables.map_in)?,
-        map_out: all_prefixes(names::MAP_OUT, &tables.map_out)?,
-        reverse: all(names::REVERSE, &tables.reverse)?,
-        places: all_prefixes(names::PLACES, &tables.places)?,
-        pods: all(names::PODS, &tables.pods)?,
+        map_in: tables.map_in.all()?,
+        map_out: tables.map_out.all()?,
+        reverse: tables.reverse.all()?,
+        places: tables.places.all()?,
+        pods: tables.pods.all()?,
         ports: all(names::PORTS, &tables.ports)?,
         backend_nodes: all(names::BACKEND_NODES, &tables.backend_nodes)?,
-        local_backends: all(names::LOCAL_BACKENDS, &tables.local_backends)?,
+        local_backends: tables.local_backends.all()?,
         backends: all(names::BACKENDS, &tables.backends)?,
         members: all(names::MEMBERS, &tables.members)?,
-        exported: all(names::EXPORTED, &tables.exported)?,
-        frontends: all(names::FRONTENDS, &tables.frontends)?,
+        exported: tables.exported.all()?,
+        frontends: tables.frontends.all()?,
         rings: BTreeMap::new(),
         config,
     };

@@ -4,18 +4,18 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use causeway_abi::{
-    Backend, Config, Flow, FlowKey4, FlowKind, Frontend, FrontendKey4, LAYOUT_VERSION,
-    LocalBackend, LocalBackendKey4, MapIn, MapInKey4, MapOut, OrdinalKey, Pod, Port, Reverse,
-    ReverseKey4, Ring, RingRef, Route, Slot, Source, SourceKey4, config_flags, flow_flags,
-    frontend_flags, map_in_prefix, names, protocol, source_kind, v4_mapped,
+    Backend, Config, Flow, FlowKey, FlowKind, Frontend, FrontendKey, LAYOUT_VERSION, LocalBackend,
+    LocalBackendKey, MapIn, MapInKey, MapOut, OrdinalKey, Pod, Port, Reverse, ReverseKey, Ring,
+    RingRef, Route, Slot, Source, SourceKey4, V6, config_flags, flow_flags, frontend_flags,
+    map_in_prefix, names, protocol, source_kind,
 };
 
 use super::{
     B, Bed, C, EXPORTED, GATEWAY, IMPORTED, LOOPBACK, MAPPED, NAME, NODE, NODE_2, PEER, THEIR_VIP,
 };
 
-const fn wide(address: Ipv4Addr) -> [u8; 16] {
-    v4_mapped(address.octets())
+const fn wide(address: Ipv4Addr) -> V6 {
+    V6::mapped(address.octets())
 }
 
 /// One node, one peer, one service each way, and entries for all flows.
@@ -27,6 +27,8 @@ impl Bed {
             generation: 1,
             hash_seed: [7; 16],
             node: wide(NODE),
+            vip6_base: V6::new([255; 16]),
+            mapping6_base: V6::new([255; 16]),
             vip_base: [241, 0, 0, 0],
             vip_mask: [255, 255, 0, 0],
             mapping_low: [242, 0, 0, 0],
@@ -39,7 +41,7 @@ impl Bed {
         self.set(names::CONFIG, 0, config)?;
         let (pod_mac, host_mac) = ([2, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2]);
         self.put(
-            names::PODS,
+            names::PODS.four,
             C.octets(),
             Pod {
                 ifindex: LOOPBACK,
@@ -67,12 +69,12 @@ impl Bed {
     /// Mappings, VIP and route of the peer.
     fn peer(&mut self) -> Result<()> {
         let (ours, theirs) = (Ipv4Addr::new(242, 1, 0, 0), Ipv4Addr::new(10, 244, 0, 0));
-        let key = MapInKey4 {
+        let key = MapInKey {
             peer: u32::from(PEER).to_be_bytes(),
             address: theirs.octets(),
         };
         self.put_prefix(
-            names::MAP_IN,
+            names::MAP_IN.four,
             map_in_prefix(16),
             key,
             MapIn {
@@ -86,13 +88,13 @@ impl Bed {
             peer: PEER,
             reserved: 0,
         };
-        self.put_prefix(names::MAP_OUT, 16, ours.octets(), out)?;
-        let reverse = ReverseKey4 {
+        self.put_prefix(names::MAP_OUT.four, 16, ours.octets(), out)?;
+        let reverse = ReverseKey {
             peer: u32::from(PEER).to_be_bytes(),
             vip: THEIR_VIP.octets(),
         };
         self.put(
-            names::REVERSE,
+            names::REVERSE.four,
             reverse,
             Reverse {
                 vip: wide(IMPORTED),
@@ -120,7 +122,7 @@ impl Bed {
             .encode();
         }
         self.set("ring_16381", 0, Ring(slots))?;
-        let key = FrontendKey4 {
+        let key = FrontendKey {
             address: EXPORTED.octets(),
             port: [0, 80],
             protocol: protocol::TCP,
@@ -135,7 +137,7 @@ impl Bed {
             flags: frontend_flags::EXPORTED,
             affinity_secs: 0,
         };
-        self.put(names::FRONTENDS, key, frontend)?;
+        self.put(names::FRONTENDS.four, key, frontend)?;
         for ordinal in 0..100_u16 {
             let [high, low] = ordinal.to_be_bytes();
             let backend = Backend {
@@ -163,12 +165,12 @@ impl Bed {
             host_mac,
             reserved: [0; 2],
         };
-        let key = LocalBackendKey4 {
+        let key = LocalBackendKey {
             name: NAME,
             port: [0, 80],
             address: EXPORTED.octets(),
         };
-        self.put(names::LOCAL_BACKENDS, key, local)
+        self.put(names::LOCAL_BACKENDS.four, key, local)
     }
 
     /// Established connections: C as client of the imported service, B as backend of the exported one.
@@ -183,7 +185,7 @@ impl Bed {
             ..Flow::default()
         };
         for port in 0..=u16::MAX {
-            let client = FlowKey4 {
+            let client = FlowKey {
                 local: C.octets(),
                 remote: IMPORTED.octets(),
                 local_port: port.to_be_bytes(),
@@ -193,14 +195,14 @@ impl Bed {
                 reserved: [0; 2],
             };
             self.put(
-                names::FLOWS,
+                names::FLOWS.four,
                 client,
                 Flow {
-                    address: THEIR_VIP.octets(),
+                    address: wide(THEIR_VIP),
                     ..common
                 },
             )?;
-            let backend = FlowKey4 {
+            let backend = FlowKey {
                 local: B.octets(),
                 remote: MAPPED.octets(),
                 local_port: 8080_u16.to_be_bytes(),
@@ -209,12 +211,12 @@ impl Bed {
                 ..client
             };
             let flow = Flow {
-                address: EXPORTED.octets(),
+                address: wide(EXPORTED),
                 port: [0, 80],
                 generation: 1,
                 ..common
             };
-            self.put(names::FLOWS, backend, flow)?;
+            self.put(names::FLOWS.four, backend, flow)?;
         }
         Ok(())
     }
@@ -224,6 +226,7 @@ impl Bed {
         let (pod_mac, host_mac) = ([2, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2]);
         let port = Port {
             address: wide(address),
+            address6: V6::default(),
             identity: 300,
             pod_mac,
             host_mac,

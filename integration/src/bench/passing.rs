@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, EbpfLoader, maps::Array, maps::MapData};
-use causeway_abi::{Config, Counted, MapOut, config_flags, names, v4_mapped};
+use causeway_abi::{Config, Counted, MapOut, V6, config_flags, names};
 
 use super::{Bed, NODE, NODE_2, Point, Promise, time};
 use crate::packet::{Frame, Transport, flags};
@@ -47,7 +47,7 @@ pub(super) fn run(bed: &mut Bed, object: &Path, tell: &mut dyn FnMut(Point)) -> 
     be_native(bed)?;
     for case in cases()
         .iter()
-        .filter(|case| case.program == names::POD_INGRESS)
+        .filter(|case| case.program == names::POD_INGRESS.four)
     {
         tell(measure(bed, &mut shipped, case, ", native peers")?);
     }
@@ -81,12 +81,12 @@ fn be_native(bed: &mut Bed) -> Result<()> {
     for third in 0..NATIVE {
         let base = Ipv4Addr::new(172, 16 + third, 0, 0);
         let out = MapOut {
-            base: v4_mapped(base.octets()),
+            base: V6::mapped(base.octets()),
             bits: 16,
             peer: super::PEER,
             reserved: 0,
         };
-        bed.put_prefix(names::MAP_OUT, 16, base.octets(), out)?;
+        bed.put_prefix(names::MAP_OUT.four, 16, base.octets(), out)?;
     }
     let map = bed
         .ebpf
@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
     let pod = |name, to, transport| {
         case(
             name,
-            names::POD_INGRESS,
+            names::POD_INGRESS.four,
             Frame::new(POD, to, transport).build(),
         )
     };
@@ -140,13 +140,13 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "TCP with IP options",
-            names::POD_INGRESS,
+            names::POD_INGRESS.four,
             with_options(ack(40_000, 8080)),
         ),
         pod("answer to a probe", BRIDGE, ack(8080, 40_000)),
         pod("ping to the node", BRIDGE, ping.clone()),
-        case("ARP", names::POD_INGRESS, other(0x0806, 28)),
-        case("IPv6", names::POD_INGRESS, other(0x86dd, 60)),
+        case("ARP", names::POD_INGRESS.four, other(0x0806, 28)),
+        case("IPv6", names::POD_INGRESS.four, other(0x86dd, 60)),
         uplink("TCP between nodes", ack(40_000, 10_250)),
         uplink("UDP between nodes", Transport::udp(40_000, 53, &[0; 64])),
         uplink(

@@ -1,7 +1,8 @@
 //! The backend's end: which endpoint takes a packet, its entry, and its answers.
 
 use causeway_abi::{
-    Counted, DropReason, FlowKey4, FlowKind, MAC_NONE, Vni, flow_flags, protocol, route_flags,
+    Counted, DropReason, FlowKey, FlowKind, MAC_NONE, V4, V6, Vni, flow_flags, protocol,
+    route_flags,
 };
 use causeway_integration::packet::{Frame, Transport, flags};
 
@@ -42,8 +43,8 @@ fn named(frame: Frame, current: [u8; 6], previous: [u8; 6]) -> Frame {
     }
 }
 
-fn entry(port: u16) -> FlowKey4 {
-    FlowKey4 {
+fn entry(port: u16) -> FlowKey<V4> {
+    FlowKey {
         local: B1.octets(),
         remote: MAPPED.octets(),
         local_port: 8080_u16.to_be_bytes(),
@@ -87,7 +88,7 @@ fn a_first_packet_is_taken_and_answered_directly() {
         let half = world.half(entry(40_000)).unwrap();
         assert_eq!(
             (half.peer, half.identity, half.address, half.port),
-            (PEER, 8, EXPORTED.octets(), [0, 80])
+            (PEER, 8, V6::mapped(EXPORTED.octets()), [0, 80])
         );
 
         let (back, tunnel) = answer(world, 40_000, flags::SYN | flags::ACK).tunnelled();
@@ -291,7 +292,7 @@ fn udp_is_promoted_by_the_answer() {
             (back.source, back.transport),
             (EXPORTED, Transport::udp(53, 5000, b"a"))
         );
-        let key = FlowKey4 {
+        let key = FlowKey {
             local_port: 5353_u16.to_be_bytes(),
             protocol: protocol::UDP,
             ..entry(5000)
@@ -320,7 +321,7 @@ fn a_local_backend_of_the_own_cluster_is_reached_at_once() {
         world.pod(&dial(flags::ACK)).delivered(B1_PORT);
         assert!(
             world
-                .flow(FlowKey4 {
+                .flow(FlowKey {
                     remote: SELF_MAPPED.octets(),
                     ..entry(40_000)
                 })

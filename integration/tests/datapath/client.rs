@@ -1,7 +1,7 @@
 //! The client's end: dialling, its entry, replies coming home.
 
 use causeway_abi::{
-    Counted, DropReason, FlowKey4, FlowKind, FlowTuple, MAC_NONE, Mac, Vni, config_flags,
+    Counted, DropReason, FlowKey, FlowKind, FlowTuple, MAC_NONE, Mac, V4, V6, Vni, config_flags,
     flow_flags, flow_hash, names, protocol,
 };
 use causeway_integration::packet::{Frame, Transport, flags};
@@ -31,8 +31,8 @@ fn vni(number: u16, from: bool, first: bool) -> u32 {
     .encode()
 }
 
-fn client_key(remote: std::net::Ipv4Addr, port: u16, dialled: u16, protocol: u8) -> FlowKey4 {
-    FlowKey4 {
+fn client_key(remote: std::net::Ipv4Addr, port: u16, dialled: u16, protocol: u8) -> FlowKey<V4> {
+    FlowKey {
         local: C.octets(),
         remote: remote.octets(),
         local_port: port.to_be_bytes(),
@@ -114,7 +114,7 @@ fn an_entry_is_half_open_until_both_directions_were_seen() {
         let half = world.half(key).unwrap();
         assert_eq!(
             (half.peer, half.address, half.flags),
-            (PEER, THEIR_VIP.octets(), flow_flags::HALF)
+            (PEER, V6::mapped(THEIR_VIP.octets()), flow_flags::HALF)
         );
         let home = reply(world, 40_000, flags::SYN | flags::ACK).delivered(LOOPBACK);
         assert_eq!((home.source, home.destination, home.ttl), (IMPORTED, C, 63));
@@ -439,8 +439,8 @@ fn an_answer_must_fit_the_entry() {
         );
         reply(world, 40_000, flags::SYN | flags::ACK).delivered(LOOPBACK);
         world.remove::<_, causeway_abi::Reverse>(
-            names::REVERSE,
-            causeway_abi::ReverseKey4 {
+            names::REVERSE.four,
+            causeway_abi::ReverseKey {
                 peer: u32::from(PEER).to_be_bytes(),
                 vip: THEIR_VIP.octets(),
             },

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use causeway_abi::{DropReason, MapIn, MapInKey4, MapOut, Vni, map_in_prefix, names};
+use causeway_abi::{DropReason, MapIn, MapInKey, MapOut, Vni, map_in_prefix, names};
 use causeway_integration::packet::{Frame, Transport, flags};
 
 use crate::{
@@ -22,7 +22,7 @@ const OURS_HERE: Ipv4Addr = ip(242, 3, 0, 2);
 fn map_vips(world: &mut World) {
     for (peer, base) in [(PEER, ip(242, 2, 0, 0)), (0, ip(242, 3, 0, 0))] {
         let pool = ip(241, 0, 0, 0);
-        let key = MapInKey4 {
+        let key = MapInKey {
             peer: u32::from(peer).to_be_bytes(),
             address: pool.octets(),
         };
@@ -30,14 +30,14 @@ fn map_vips(world: &mut World) {
             base: wide(base),
             bits: 16,
         };
-        world.put_prefix(names::MAP_IN, map_in_prefix(16), key, inward);
+        world.put_prefix(names::MAP_IN.four, map_in_prefix(16), key, inward);
         let outward = MapOut {
             base: wide(pool),
             bits: 16,
             peer,
             reserved: 0,
         };
-        world.put_prefix(names::MAP_OUT, 16, base.octets(), outward);
+        world.put_prefix(names::MAP_OUT.four, 16, base.octets(), outward);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every drop reason, reached by at least one packet.
 
-use causeway_abi::{DropReason, FlowKey4, FlowKind, MAC_NONE, Vni, names, protocol, route_flags};
+use causeway_abi::{DropReason, FlowKey, FlowKind, MAC_NONE, Vni, names, protocol, route_flags};
 use causeway_integration::packet::{Frame, Transport, flags};
 
 use crate::{
@@ -408,7 +408,7 @@ fn no_flows(world: &mut World) -> Vec<Outcome> {
     ];
     // The entry is of another peer than the answer's.
     world.pod(&syn(IMPORTED)).tunnelled();
-    let key = FlowKey4 {
+    let key = FlowKey {
         local: C.octets(),
         remote: IMPORTED.octets(),
         local_port: 40_000_u16.to_be_bytes(),
@@ -419,7 +419,7 @@ fn no_flows(world: &mut World) -> Vec<Outcome> {
     };
     let mut entry = world.half(key).unwrap();
     entry.peer = 6;
-    world.put(names::HALF, key, entry);
+    world.put(names::HALF.four, key, entry);
     let answer = Frame::new(
         THEIR_VIP,
         C,

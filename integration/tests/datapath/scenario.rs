@@ -7,10 +7,10 @@
 use std::net::Ipv4Addr;
 
 use causeway_abi::{
-    Backend, Config, Frontend, FrontendKey4, LAYOUT_VERSION, LocalBackend, LocalBackendKey4, MapIn,
-    MapInKey4, MapOut, Member, NodePlace, OrdinalKey, Pod, Port, Reverse, ReverseKey4, Ring,
-    RingRef, Route, Slot, Source, SourceKey4, backend_flags, frontend_flags, map_in_prefix, names,
-    protocol, source_kind, v4_mapped,
+    Backend, Config, Frontend, FrontendKey, LAYOUT_VERSION, LocalBackend, LocalBackendKey, MapIn,
+    MapInKey, MapOut, Member, NodePlace, OrdinalKey, Pod, Port, Reverse, ReverseKey, Ring, RingRef,
+    Route, Slot, Source, SourceKey4, V4, V6, backend_flags, frontend_flags, map_in_prefix, names,
+    protocol, source_kind,
 };
 
 use crate::world::World;
@@ -72,8 +72,8 @@ pub const NAME_1: [u8; 6] = [2, 0xb1, 0, 0, 0, 1];
 pub const NAME_2: [u8; 6] = [2, 0xb2, 0, 0, 0, 2];
 pub const NAME_C: [u8; 6] = [2, 0xcc, 0, 0, 0, 3];
 
-pub const fn key(address: Ipv4Addr, port: u16, protocol: u8) -> FrontendKey4 {
-    FrontendKey4 {
+pub const fn key(address: Ipv4Addr, port: u16, protocol: u8) -> FrontendKey<V4> {
+    FrontendKey {
         address: address.octets(),
         port: port.to_be_bytes(),
         protocol,
@@ -81,8 +81,8 @@ pub const fn key(address: Ipv4Addr, port: u16, protocol: u8) -> FrontendKey4 {
     }
 }
 
-pub const fn wide(address: Ipv4Addr) -> [u8; 16] {
-    v4_mapped(address.octets())
+pub const fn wide(address: Ipv4Addr) -> V6 {
+    V6::mapped(address.octets())
 }
 
 impl World {
@@ -92,6 +92,8 @@ impl World {
             generation: 1,
             hash_seed: SEED,
             node: wide(NODE),
+            vip6_base: V6::new([255; 16]),
+            mapping6_base: V6::new([255; 16]),
             vip_base: [241, 0, 0, 0],
             vip_mask: [255, 255, 0, 0],
             mapping_low: [242, 0, 0, 0],
@@ -143,16 +145,16 @@ impl World {
             (53, protocol::UDP),
             (0, protocol::ICMP),
         ] {
-            self.put(names::FRONTENDS, key(vip, port, protocol), frontend);
+            self.put(names::FRONTENDS.four, key(vip, port, protocol), frontend);
         }
     }
 
     /// Changes the TCP frontend of a VIP.
     pub fn frontend(&mut self, vip: Ipv4Addr, change: impl FnOnce(&mut Frontend)) {
         let key = key(vip, 80, protocol::TCP);
-        let mut frontend = self.read(names::FRONTENDS, key).unwrap();
+        let mut frontend = self.read(names::FRONTENDS.four, key).unwrap();
         change(&mut frontend);
-        self.put(names::FRONTENDS, key, frontend);
+        self.put(names::FRONTENDS.four, key, frontend);
     }
 
     fn member(&mut self, port_id: u32, peer: u16, vip: Ipv4Addr) {
@@ -224,12 +226,12 @@ impl World {
             host_mac: HOST_MAC,
             reserved: [0; 2],
         };
-        let key = LocalBackendKey4 {
+        let key = LocalBackendKey {
             name,
             port: port.to_be_bytes(),
             address: vip.octets(),
         };
-        self.put(names::LOCAL_BACKENDS, key, value);
+        self.put(names::LOCAL_BACKENDS.four, key, value);
     }
 
     /// Everything above, put into the maps.
@@ -237,6 +239,7 @@ impl World {
         self.configure(|_| ());
         let port = Port {
             address: wide(C),
+            address6: V6::default(),
             identity: IDENTITY,
             pod_mac: POD_MAC,
             host_mac: HOST_MAC,
@@ -244,7 +247,7 @@ impl World {
         };
         self.put(names::PORTS, LOOPBACK, port);
         self.put(
-            names::PODS,
+            names::PODS.four,
             C.octets(),
             Pod {
                 ifindex: LOOPBACK,
@@ -253,7 +256,7 @@ impl World {
             },
         );
         self.put(
-            names::PODS,
+            names::PODS.four,
             B1.octets(),
             Pod {
                 ifindex: B1_PORT,
@@ -262,7 +265,7 @@ impl World {
             },
         );
         self.put_prefix(
-            names::PLACES,
+            names::PLACES.four,
             24,
             [10_u8, 244, 1, 0],
             NodePlace { node: wide(NODE_2) },
@@ -287,12 +290,12 @@ impl World {
 
     fn mappings(&mut self) {
         for (peer, base) in [(0_u32, ip(242, 0, 0, 0)), (5, ip(242, 1, 0, 0))] {
-            let key = MapInKey4 {
+            let key = MapInKey {
                 peer: peer.to_be_bytes(),
                 address: [10, 244, 0, 0],
             };
             self.put_prefix(
-                names::MAP_IN,
+                names::MAP_IN.four,
                 map_in_prefix(16),
                 key,
                 MapIn {
@@ -306,14 +309,14 @@ impl World {
                 peer: peer as u16,
                 reserved: 0,
             };
-            self.put_prefix(names::MAP_OUT, 16, base.octets(), out);
+            self.put_prefix(names::MAP_OUT.four, 16, base.octets(), out);
         }
-        let reverse = ReverseKey4 {
+        let reverse = ReverseKey {
             peer: u32::from(PEER).to_be_bytes(),
             vip: THEIR_VIP.octets(),
         };
         self.put(
-            names::REVERSE,
+            names::REVERSE.four,
             reverse,
             Reverse {
                 vip: wide(IMPORTED),
@@ -349,7 +352,7 @@ impl World {
             peer: PEER,
             reserved: 0,
         };
-        self.put_prefix(names::MAP_OUT, 32, address.octets(), out);
+        self.put_prefix(names::MAP_OUT.four, 32, address.octets(), out);
     }
 
     fn services(&mut self) {
@@ -402,13 +405,13 @@ impl World {
             name: NAME_1,
             flags: backend_flags::LOCAL,
         };
-        self.put(names::EXPORTED, key(B1, 5432, protocol::TCP), headless);
+        self.put(names::EXPORTED.four, key(B1, 5432, protocol::TCP), headless);
         self.local(NAME_1, B1, (5432, 5432), (B1, B1_PORT), 1);
         let headless = Backend {
             node: wide(NODE_2),
             name: NAME_2,
             flags: 0,
         };
-        self.put(names::EXPORTED, key(B2, 5432, protocol::TCP), headless);
+        self.put(names::EXPORTED.four, key(B2, 5432, protocol::TCP), headless);
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use causeway_abi::{LocalBackend, LocalBackendKey4, Pod, Port, names};
+use causeway_abi::{LocalBackend, LocalBackendKey, Pod, Port, names};
 use nix::{sched::CloneFlags, unistd::gettid};
 
 use crate::world::{C, EMPTY, HAIRPIN, IDENTITY, NAME_C, World, wide, with_world};
@@ -63,6 +63,7 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
             ifindex,
             Port {
                 address: wide(C),
+                address6: causeway_abi::V6::default(),
                 identity: IDENTITY,
                 pod_mac,
                 host_mac,
@@ -70,7 +71,7 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
             },
         );
         world.put(
-            names::PODS,
+            names::PODS.four,
             C.octets(),
             Pod {
                 ifindex,
@@ -79,14 +80,14 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
             },
         );
         world.local(NAME_C, HAIRPIN, (80, 8080), (C, ifindex), 1);
-        let key = LocalBackendKey4 {
+        let key = LocalBackendKey {
             name: NAME_C,
             port: [0, 80],
             address: HAIRPIN.octets(),
         };
-        let backend: LocalBackend = world.read(names::LOCAL_BACKENDS, key).unwrap();
+        let backend: LocalBackend = world.read(names::LOCAL_BACKENDS.four, key).unwrap();
         world.put(
-            names::LOCAL_BACKENDS,
+            names::LOCAL_BACKENDS.four,
             key,
             LocalBackend {
                 pod_mac,

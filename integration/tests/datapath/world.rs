@@ -13,7 +13,7 @@ use aya::{
     programs::{SchedClassifier, TcAttachType, TestRun as _, TestRunOptions},
 };
 use causeway_abi::{
-    Counted, DropReason, Flow, FlowKey4, Port, ServiceCounters, config_flags, names,
+    Counted, DropReason, Flow, FlowKey, Port, ServiceCounters, V4, config_flags, names,
 };
 use causeway_integration::packet::Frame;
 
@@ -143,8 +143,8 @@ impl World {
         let mut loader = EbpfLoader::new();
         loader.default_map_pin_directory(&pins);
         for (name, size) in [
-            (names::FLOWS, 4096),
-            (names::HALF, 1024),
+            (names::FLOWS.four, 4096),
+            (names::HALF.four, 1024),
             (names::SERVICES, 64),
         ] {
             loader.map_max_entries(name, size);
@@ -202,12 +202,12 @@ impl World {
         map.set(index, value, 0).unwrap();
     }
 
-    pub fn flow(&mut self, key: FlowKey4) -> Option<Flow> {
-        self.read(names::FLOWS, key)
+    pub fn flow(&mut self, key: FlowKey<V4>) -> Option<Flow> {
+        self.read(names::FLOWS.four, key)
     }
 
-    pub fn half(&mut self, key: FlowKey4) -> Option<Flow> {
-        self.read(names::HALF, key)
+    pub fn half(&mut self, key: FlowKey<V4>) -> Option<Flow> {
+        self.read(names::HALF.four, key)
     }
 
     fn counters(&mut self, map: &str, count: u32) -> Vec<u64> {
@@ -292,7 +292,7 @@ impl World {
 
     /// See [`World::pod`].
     pub fn pod_bytes(&mut self, frame: &[u8]) -> Outcome {
-        self.run(names::POD_INGRESS, Metadata::default(), frame)
+        self.run(names::POD_INGRESS.four, Metadata::default(), frame)
     }
 
     /// Another pod sends this.
@@ -330,17 +330,25 @@ impl World {
             identity: identity.into(),
             ifindex: 0,
         };
-        self.run(names::TUNNEL_INGRESS, input, frame)
+        self.run(names::TUNNEL_INGRESS.four, input, frame)
     }
 
     /// A packet on the tunnel device without metadata.
     pub fn tunnel_bare(&mut self, frame: &Frame) -> Outcome {
-        self.run(names::TUNNEL_INGRESS, Metadata::default(), &frame.build())
+        self.run(
+            names::TUNNEL_INGRESS.four,
+            Metadata::default(),
+            &frame.build(),
+        )
     }
 
     /// This node's gateway hands over this.
     pub fn session(&mut self, frame: &Frame) -> Outcome {
-        self.run(names::SESSION_INGRESS, Metadata::default(), &frame.build())
+        self.run(
+            names::SESSION_INGRESS.four,
+            Metadata::default(),
+            &frame.build(),
+        )
     }
 
     /// This arrives at the uplink.
@@ -350,7 +358,7 @@ impl World {
 
     /// Attaches `pod_ingress` to a device of this thread's namespace until the world ends; gives its index.
     pub fn attach(&mut self, device: &str) -> u32 {
-        let program = self.program(names::POD_INGRESS);
+        let program = self.program(names::POD_INGRESS.four);
         program.attach(device, TcAttachType::Ingress).unwrap();
         nix::net::if_::if_nametoindex(device).unwrap()
     }
