@@ -1,5 +1,7 @@
 //! Pure: Ethernet frames for packet tests: built with right checksums, taken apart, and checked.
 
+pub mod six;
+
 use std::net::Ipv4Addr;
 
 /// TCP flag bits.

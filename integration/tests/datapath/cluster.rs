@@ -9,7 +9,7 @@ use crate::{
     client::REPLY,
     world::{
         B1, B1_PORT, C, GATEWAY, IMPORTED, LOOPBACK, PEER, SELF_MAPPED, THEIR_VIP, Tunnel, World,
-        ip, wide, with_world,
+        ip, with_world,
     },
 };
 
@@ -27,21 +27,21 @@ fn map_vips(world: &mut World) {
             address: pool.octets(),
         };
         let inward = MapIn {
-            base: wide(base),
-            bits: 16,
+            base: world.inner(base),
+            bits: world.bits(16),
         };
-        world.put_prefix(names::MAP_IN.four, map_in_prefix(16), key, inward);
+        world.put_prefix_of(names::MAP_IN, map_in_prefix(16), key, inward);
         let outward = MapOut {
-            base: wide(pool),
-            bits: 16,
+            base: world.inner(pool),
+            bits: world.bits(16),
             peer,
             reserved: 0,
         };
-        world.put_prefix(names::MAP_OUT.four, 16, base.octets(), outward);
+        world.put_prefix_of(names::MAP_OUT, 16, base.octets(), outward);
     }
 }
 
-fn with_mapped_vips(test: impl FnOnce(&mut World)) {
+fn with_mapped_vips(test: impl Fn(&mut World)) {
     with_world(|world| {
         map_vips(world);
         test(world);

@@ -276,6 +276,9 @@ fn of_the_tunnel(world: &mut World, reason: DropReason) -> Option<Vec<Outcome>> 
 }
 
 fn bad_headers(world: &mut World) -> Vec<Outcome> {
+    if world.six {
+        return bad_headers6(world);
+    }
     let good = syn(IMPORTED).build();
     let change = |at: usize, value: u8| {
         let mut bytes = good.clone();
@@ -298,16 +301,36 @@ fn bad_headers(world: &mut World) -> Vec<Outcome> {
     out
 }
 
+/// Another version, longer than the frame, cut off.
+fn bad_headers6(world: &mut World) -> Vec<Outcome> {
+    let good = world.build(&syn(IMPORTED));
+    let change = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        bytes
+    };
+    let mut out: Vec<_> = [(14, 0x50), (14, 0x45), (18, 0x40)]
+        .map(|(at, value)| world.pod_bytes(&change(at, value)))
+        .into();
+    out.push(world.pod_bytes(&good[..54 + 19]));
+    let mut inner = world.build(&hashed(syn(EXPORTED)));
+    inner[14] = 0x41;
+    out.push(world.tunnel_bytes(from_peer(true), &inner));
+    out
+}
+
 fn bad_transports(world: &mut World) -> Vec<Outcome> {
     let mut short_tcp = Vec::new();
+    let l4 = 14 + usize::from(world.header());
     for words in [0x40, 0x60] {
-        let mut bytes = syn(IMPORTED).build();
-        bytes[34 + 12] = words;
+        let mut bytes = world.build(&syn(IMPORTED));
+        bytes[l4 + 12] = words;
         short_tcp.push(world.pod_bytes(&bytes));
     }
     for length in [7_u8, 10] {
-        let mut bytes = Frame::new(C, IMPORTED, Transport::udp(1, 53, b"x")).build();
-        bytes[34 + 5] = length;
+        let datagram = Frame::new(C, IMPORTED, Transport::udp(1, 53, b"x"));
+        let mut bytes = world.build(&datagram);
+        bytes[l4 + 5] = length;
         short_tcp.push(world.pod_bytes(&bytes));
     }
     for (protocol, length) in [(6, 19), (17, 7), (1, 7), (6, 0)] {
@@ -419,7 +442,7 @@ fn no_flows(world: &mut World) -> Vec<Outcome> {
     };
     let mut entry = world.half(key).unwrap();
     entry.peer = 6;
-    world.put(names::HALF.four, key, entry);
+    world.put_of(names::HALF, key, entry);
     let answer = Frame::new(
         THEIR_VIP,
         C,

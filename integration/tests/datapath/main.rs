@@ -13,6 +13,8 @@ mod backend;
 mod client;
 mod cluster;
 mod drops;
+mod extensions;
+mod family;
 mod gateway;
 mod mtu;
 mod passing;

@@ -6,13 +6,12 @@ use causeway_integration::packet::{Frame, Transport, flags};
 
 use crate::{
     gateway::{from_peer, hashed},
-    world::{
-        B1, B1_PORT, C, EXPORTED, IMPORTED, LOOPBACK, MAPPED, MSS, Outcome, World, with_world,
-    },
+    world::{B1, B1_PORT, C, EXPORTED, IMPORTED, LOOPBACK, MAPPED, Outcome, World, with_world},
 };
 
-/// IPv4 and UDP header.
-const UDP: usize = 28;
+/// Headers of TCP, without options, and of UDP.
+const TCP: u16 = 20;
+const UDP: usize = 8;
 
 fn syn(mss: u16, port: u16) -> Frame {
     let mut frame = Frame::new(C, IMPORTED, Transport::tcp(port, 80, flags::SYN));
@@ -33,10 +32,10 @@ fn mss(frame: &Frame) -> u16 {
 fn segments_are_as_large_as_the_path_to_that_peer_takes() {
     with_world(|world| {
         for (number, (path, given, expected)) in [
-            (0, 1460, MSS),
-            (1200, 1460, 1160),
+            (0, 1460, world.mss()),
+            (1200, 1460, 1200 - world.header() - TCP),
             (1200, 900, 900),
-            (9000, 1460, MSS),
+            (9000, 1460, world.mss()),
         ]
         .into_iter()
         .enumerate()
@@ -63,17 +62,17 @@ fn segments_are_as_large_as_the_path_to_that_peer_takes() {
             (*source, *destination, *set) = (8080, 40_000, flags::SYN | flags::ACK);
         }
         let (out, _) = world.pod_as(B1, &answer).tunnelled();
-        assert_eq!(mss(&out), 1160);
+        assert_eq!(mss(&out), 1200 - world.header() - TCP);
     });
 }
 
-fn datagram(bytes: usize) -> Frame {
-    let data = vec![7; bytes - UDP];
+fn datagram(world: &World, bytes: usize) -> Frame {
+    let data = vec![7; bytes - usize::from(world.header()) - UDP];
     Frame::new(C, IMPORTED, Transport::udp(5000, 53, &data))
 }
 
 /// Asserts that the sender is told what goes there.
-fn told(out: &Outcome, frame: &Frame, mtu: u16) {
+fn told(world: &World, out: &Outcome, frame: &Frame, mtu: u16) {
     assert_eq!(
         (out.verdict, out.ifindex, out.dropped),
         (7, LOOPBACK, Some(DropReason::TooBig))
@@ -89,7 +88,7 @@ fn told(out: &Outcome, frame: &Frame, mtu: u16) {
         kind: 3,
         code: 4,
         rest: [0, 0, high, low],
-        data: frame.build()[14..42].to_vec(),
+        data: world.quoted(frame),
     };
     assert_eq!(back.transport, expected);
 }
@@ -100,12 +99,15 @@ fn datagrams_pass_in_two_pieces_and_larger_ones_are_refused_with_the_size_that_g
         for (path, told_mtu) in [(700, 1280), (1400, 1400)] {
             world.route_of(route_flags::DIRECT_REPLY, path);
             let most = 2 * (usize::from(path) - 2);
-            world.pod(&datagram(most)).tunnelled();
-            let large = datagram(most + 1);
-            told(&world.pod(&large), &large, told_mtu);
+            let fits = datagram(world, most);
+            world.pod(&fits).tunnelled();
+            let large = datagram(world, most + 1);
+            let out = world.pod(&large);
+            told(world, &out, &large, told_mtu);
         }
         world.route(route_flags::DIRECT_REPLY);
-        world.pod(&datagram(3400)).tunnelled();
+        let large = datagram(world, 3400);
+        world.pod(&large).tunnelled();
     });
 }
 
@@ -120,7 +122,8 @@ fn pings_are_told_too_and_answers_as_requests() {
             data: vec![1; 3000],
         };
         let echo = Frame::new(C, IMPORTED, echo);
-        told(&world.pod(&echo), &echo, 1280);
+        let out = world.pod(&echo);
+        told(world, &out, &echo, 1280);
         answered(world);
     });
 }

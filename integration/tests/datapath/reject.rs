@@ -89,7 +89,7 @@ fn a_datagram_to_nobody_gets_port_unreachable() {
             kind: 3,
             code: 3,
             rest: [0; 4],
-            data: frame.build()[14..42].to_vec(),
+            data: world.quoted(&frame),
         };
         assert_eq!(back.transport, expected);
         let short = world

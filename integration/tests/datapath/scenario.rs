@@ -13,6 +13,8 @@ use causeway_abi::{
     protocol, source_kind,
 };
 
+use causeway_integration::packet::six;
+
 use crate::world::World;
 
 /// What the tunnel takes of TCP, in bytes.
@@ -81,6 +83,12 @@ pub const fn key(address: Ipv4Addr, port: u16, protocol: u8) -> FrontendKey<V4> 
     }
 }
 
+/// So many leading ones.
+fn mask(bits: u32) -> V6 {
+    V6::new((!(u128::MAX >> bits)).to_be_bytes())
+}
+
+/// An outer address as values have it.
 pub const fn wide(address: Ipv4Addr) -> V6 {
     V6::mapped(address.octets())
 }
@@ -92,8 +100,10 @@ impl World {
             generation: 1,
             hash_seed: SEED,
             node: wide(NODE),
-            vip6_base: V6::new([255; 16]),
-            mapping6_base: V6::new([255; 16]),
+            vip6_base: V6::new(six::wide(ip(241, 0, 0, 0))),
+            vip6_mask: mask(96 + 16),
+            mapping6_base: V6::new(six::wide(ip(240, 0, 0, 0))),
+            mapping6_mask: mask(96 + 4),
             vip_base: [241, 0, 0, 0],
             vip_mask: [255, 255, 0, 0],
             mapping_low: [242, 0, 0, 0],
@@ -145,16 +155,16 @@ impl World {
             (53, protocol::UDP),
             (0, protocol::ICMP),
         ] {
-            self.put(names::FRONTENDS.four, key(vip, port, protocol), frontend);
+            self.put_of(names::FRONTENDS, key(vip, port, protocol), frontend);
         }
     }
 
     /// Changes the TCP frontend of a VIP.
     pub fn frontend(&mut self, vip: Ipv4Addr, change: impl FnOnce(&mut Frontend)) {
         let key = key(vip, 80, protocol::TCP);
-        let mut frontend = self.read(names::FRONTENDS.four, key).unwrap();
+        let mut frontend = self.read_of(names::FRONTENDS, key).unwrap();
         change(&mut frontend);
-        self.put(names::FRONTENDS.four, key, frontend);
+        self.put_of(names::FRONTENDS, key, frontend);
     }
 
     fn member(&mut self, port_id: u32, peer: u16, vip: Ipv4Addr) {
@@ -167,7 +177,7 @@ impl World {
             names::MEMBERS,
             key,
             Member {
-                vip: wide(vip),
+                vip: self.inner(vip),
                 peer,
                 reserved: 0,
             },
@@ -217,7 +227,7 @@ impl World {
     ) {
         let (port, target) = dialled;
         let value = LocalBackend {
-            address: wide(pod.0),
+            address: self.inner(pod.0),
             ifindex: pod.1,
             generation,
             service: 2,
@@ -231,7 +241,7 @@ impl World {
             port: port.to_be_bytes(),
             address: vip.octets(),
         };
-        self.put(names::LOCAL_BACKENDS.four, key, value);
+        self.put_of(names::LOCAL_BACKENDS, key, value);
     }
 
     /// Everything above, put into the maps.
@@ -239,15 +249,15 @@ impl World {
         self.configure(|_| ());
         let port = Port {
             address: wide(C),
-            address6: V6::default(),
+            address6: V6::new(six::wide(C)),
             identity: IDENTITY,
             pod_mac: POD_MAC,
             host_mac: HOST_MAC,
             flags: 0,
         };
         self.put(names::PORTS, LOOPBACK, port);
-        self.put(
-            names::PODS.four,
+        self.put_of(
+            names::PODS,
             C.octets(),
             Pod {
                 ifindex: LOOPBACK,
@@ -255,8 +265,8 @@ impl World {
                 host_mac: HOST_MAC,
             },
         );
-        self.put(
-            names::PODS.four,
+        self.put_of(
+            names::PODS,
             B1.octets(),
             Pod {
                 ifindex: B1_PORT,
@@ -264,8 +274,8 @@ impl World {
                 host_mac: HOST_MAC,
             },
         );
-        self.put_prefix(
-            names::PLACES.four,
+        self.put_prefix_of(
+            names::PLACES,
             24,
             [10_u8, 244, 1, 0],
             NodePlace { node: wide(NODE_2) },
@@ -294,32 +304,32 @@ impl World {
                 peer: peer.to_be_bytes(),
                 address: [10, 244, 0, 0],
             };
-            self.put_prefix(
-                names::MAP_IN.four,
+            self.put_prefix_of(
+                names::MAP_IN,
                 map_in_prefix(16),
                 key,
                 MapIn {
-                    base: wide(base),
-                    bits: 16,
+                    base: self.inner(base),
+                    bits: self.bits(16),
                 },
             );
             let out = MapOut {
-                base: wide(ip(10, 244, 0, 0)),
-                bits: 16,
+                base: self.inner(ip(10, 244, 0, 0)),
+                bits: self.bits(16),
                 peer: peer as u16,
                 reserved: 0,
             };
-            self.put_prefix(names::MAP_OUT.four, 16, base.octets(), out);
+            self.put_prefix_of(names::MAP_OUT, 16, base.octets(), out);
         }
         let reverse = ReverseKey {
             peer: u32::from(PEER).to_be_bytes(),
             vip: THEIR_VIP.octets(),
         };
-        self.put(
-            names::REVERSE.four,
+        self.put_of(
+            names::REVERSE,
             reverse,
             Reverse {
-                vip: wide(IMPORTED),
+                vip: self.inner(IMPORTED),
             },
         );
     }
@@ -347,12 +357,12 @@ impl World {
     /// This address of peer 5 is used as it is.
     pub fn native(&mut self, address: Ipv4Addr) {
         let out = MapOut {
-            base: wide(address),
-            bits: 32,
+            base: self.inner(address),
+            bits: self.bits(32),
             peer: PEER,
             reserved: 0,
         };
-        self.put_prefix(names::MAP_OUT.four, 32, address.octets(), out);
+        self.put_prefix_of(names::MAP_OUT, 32, address.octets(), out);
     }
 
     fn services(&mut self) {
@@ -405,13 +415,13 @@ impl World {
             name: NAME_1,
             flags: backend_flags::LOCAL,
         };
-        self.put(names::EXPORTED.four, key(B1, 5432, protocol::TCP), headless);
+        self.put_of(names::EXPORTED, key(B1, 5432, protocol::TCP), headless);
         self.local(NAME_1, B1, (5432, 5432), (B1, B1_PORT), 1);
         let headless = Backend {
             node: wide(NODE_2),
             name: NAME_2,
             flags: 0,
         };
-        self.put(names::EXPORTED.four, key(B2, 5432, protocol::TCP), headless);
+        self.put_of(names::EXPORTED, key(B2, 5432, protocol::TCP), headless);
     }
 }

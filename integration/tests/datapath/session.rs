@@ -36,7 +36,7 @@ fn from(first: bool, reply: bool) -> Vni {
 }
 
 /// A gateway's node, and all of the peer's packets encrypted.
-fn with_session(test: impl FnOnce(&mut World)) {
+fn with_session(test: impl Fn(&mut World)) {
     with_world(|world| {
         world.configure(|config| {
             config.flags = config_flags::GATEWAY;

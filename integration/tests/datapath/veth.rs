@@ -3,7 +3,7 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     sync::mpsc,
     time::Duration,
@@ -12,7 +12,11 @@ use std::{
 use causeway_abi::{LocalBackend, LocalBackendKey, Pod, Port, names};
 use nix::{sched::CloneFlags, unistd::gettid};
 
-use crate::world::{C, EMPTY, HAIRPIN, IDENTITY, NAME_C, World, wide, with_world};
+use crate::family::six;
+use crate::world::{C, EMPTY, HAIRPIN, IDENTITY, NAME_C, SELF_MAPPED, World, wide, with_world};
+
+/// The node as its pods see it.
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
 fn ip(arguments: &str) -> String {
     let output = Command::new("ip")
@@ -37,6 +41,11 @@ fn mac(device: &str) -> [u8; 6] {
 fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
     nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
     ip("link set lo up");
+    let (own, host_side) = (world.address(C), world.address(HOST));
+    let (bits, nodad) = match own {
+        IpAddr::V4(_) => (24, ""),
+        IpAddr::V6(_) => (120, " nodad"),
+    };
     std::thread::scope(|scope| {
         let (tell, told) = mpsc::channel();
         let (go, gone) = mpsc::channel::<[u8; 6]>();
@@ -46,10 +55,10 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
             let host = gone.recv().unwrap();
             let host = host.map(|byte| format!("{byte:02x}")).join(":");
             ip("link set lo up");
-            ip(&format!("addr add {C}/24 dev p0"));
+            ip(&format!("addr add {own}/{bits} dev p0{nodad}"));
             ip("link set p0 up");
-            ip(&format!("neigh add 10.244.0.1 lladdr {host} dev p0"));
-            ip("route add default via 10.244.0.1");
+            ip(&format!("neigh add {host_side} lladdr {host} dev p0"));
+            ip(&format!("route add default via {host_side}"));
             inside();
         });
         let thread = told.recv().unwrap();
@@ -63,15 +72,15 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
             ifindex,
             Port {
                 address: wide(C),
-                address6: causeway_abi::V6::default(),
+                address6: six(C.octets()),
                 identity: IDENTITY,
                 pod_mac,
                 host_mac,
                 flags: 0,
             },
         );
-        world.put(
-            names::PODS.four,
+        world.put_of(
+            names::PODS,
             C.octets(),
             Pod {
                 ifindex,
@@ -85,9 +94,9 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
             port: [0, 80],
             address: HAIRPIN.octets(),
         };
-        let backend: LocalBackend = world.read(names::LOCAL_BACKENDS.four, key).unwrap();
-        world.put(
-            names::LOCAL_BACKENDS.four,
+        let backend: LocalBackend = world.read_of(names::LOCAL_BACKENDS, key).unwrap();
+        world.put_of(
+            names::LOCAL_BACKENDS,
             key,
             LocalBackend {
                 pod_mac,
@@ -103,15 +112,16 @@ fn on_a_veth(world: &mut World, inside: impl FnOnce() + Send) {
 #[test]
 fn a_pod_is_rejected_at_once() {
     with_world(|world| {
+        let (own, nobody) = (world.address(C), world.address(EMPTY));
         on_a_veth(world, || {
-            let refused = TcpStream::connect_timeout(&(EMPTY, 80).into(), Duration::from_secs(2))
+            let refused = TcpStream::connect_timeout(&(nobody, 80).into(), Duration::from_secs(2))
                 .unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-            let socket = UdpSocket::bind((C, 0)).unwrap();
+            let socket = UdpSocket::bind((own, 0)).unwrap();
             socket
                 .set_read_timeout(Some(Duration::from_secs(2)))
                 .unwrap();
-            socket.connect((EMPTY, 53)).unwrap();
+            socket.connect((nobody, 53)).unwrap();
             socket.send(b"anybody?").unwrap();
             assert_eq!(
                 socket.recv(&mut [0; 16]).unwrap_err().kind(),
@@ -125,8 +135,10 @@ fn a_pod_is_rejected_at_once() {
 fn super_packets_go_round_the_own_vip() {
     const BYTES: usize = 64 << 20;
     with_world(|world| {
+        let (own, vip) = (world.address(C), world.address(HAIRPIN));
+        let mapped = world.address(SELF_MAPPED);
         on_a_veth(world, || {
-            let listener = TcpListener::bind((C, 8080)).unwrap();
+            let listener = TcpListener::bind((own, 8080)).unwrap();
             let server = std::thread::spawn(move || {
                 let (mut stream, from) = listener.accept().unwrap();
                 let mut bytes = Vec::new();
@@ -141,7 +153,7 @@ fn super_packets_go_round_the_own_vip() {
                 )
             });
             let mut stream =
-                TcpStream::connect_timeout(&(HAIRPIN, 80).into(), Duration::from_secs(2)).unwrap();
+                TcpStream::connect_timeout(&(vip, 80).into(), Duration::from_secs(2)).unwrap();
             let bytes: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
             stream.write_all(&bytes).unwrap();
             stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -150,11 +162,7 @@ fn super_packets_go_round_the_own_vip() {
             assert_eq!(usize::from_be_bytes(count), BYTES);
             let (same, from) = server.join().unwrap();
             assert!(same);
-            assert_eq!(
-                from,
-                crate::world::SELF_MAPPED,
-                "the client under the self-map"
-            );
+            assert_eq!(from, mapped, "the client under the self-map");
         });
         let counters = world.service_counters(2);
         let mean = counters.served_bytes / counters.served_packets.max(1);

@@ -17,6 +17,7 @@ use causeway_abi::{
 };
 use causeway_integration::packet::Frame;
 
+use crate::family::six;
 pub use crate::scenario::*;
 
 /// As the harness has it: metadata with which a packet came or left.
@@ -52,11 +53,16 @@ pub struct Outcome {
     pub ifindex: u32,
     pub dropped: Option<DropReason>,
     pub counted: Vec<Counted>,
+    six: bool,
 }
 
 impl Outcome {
     /// The packet that came out, checksums verified.
     pub fn frame(&self) -> Frame {
+        if self.six {
+            assert_eq!(Frame::verify6(&self.bytes), Ok(()), "{self:?}");
+            return Frame::parse6(&self.bytes).unwrap();
+        }
         assert_eq!(Frame::verify(&self.bytes), Ok(()), "{self:?}");
         Frame::parse(&self.bytes).unwrap()
     }
@@ -92,6 +98,8 @@ impl Outcome {
 pub struct World {
     ebpf: Ebpf,
     pins: PathBuf,
+    /// Inner packets are of IPv6: what tests say of IPv4 is translated (`packet::six`).
+    pub six: bool,
 }
 
 impl Drop for World {
@@ -122,15 +130,17 @@ pub fn object() -> Option<PathBuf> {
     None
 }
 
-/// Runs a test in a world of its own.
-pub fn with_world(test: impl FnOnce(&mut World)) {
-    if let Some(path) = object() {
-        test(&mut World::new(&path));
+/// Runs a test in a world of its own, in one of each family.
+pub fn with_world(test: impl Fn(&mut World)) {
+    let Some(path) = object() else { return };
+    for six in [false, true] {
+        eprintln!("{}", if six { "IPv6" } else { "IPv4" });
+        test(&mut World::new(&path, six));
     }
 }
 
 impl World {
-    fn new(path: &Path) -> Self {
+    fn new(path: &Path, six: bool) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let pins = PathBuf::from(format!(
@@ -145,6 +155,8 @@ impl World {
         for (name, size) in [
             (names::FLOWS.four, 4096),
             (names::HALF.four, 1024),
+            (names::FLOWS.six, 4096),
+            (names::HALF.six, 1024),
             (names::SERVICES, 64),
         ] {
             loader.map_max_entries(name, size);
@@ -155,6 +167,7 @@ impl World {
         let mut world = Self {
             ebpf: loader.load(&bytes).unwrap(),
             pins,
+            six,
         };
         world.fill();
         world
@@ -203,11 +216,11 @@ impl World {
     }
 
     pub fn flow(&mut self, key: FlowKey<V4>) -> Option<Flow> {
-        self.read(names::FLOWS.four, key)
+        self.read_of(names::FLOWS, key)
     }
 
     pub fn half(&mut self, key: FlowKey<V4>) -> Option<Flow> {
-        self.read(names::HALF.four, key)
+        self.read_of(names::HALF, key)
     }
 
     fn counters(&mut self, map: &str, count: u32) -> Vec<u64> {
@@ -282,17 +295,18 @@ impl World {
             ifindex: left.ifindex,
             dropped: drops.keys().next().map(|index| DropReason::ALL[*index]),
             counted: actions.keys().map(|index| Counted::ALL[*index]).collect(),
+            six: self.six,
         }
     }
 
     /// The pod behind the loopback device (C) sends this.
     pub fn pod(&mut self, frame: &Frame) -> Outcome {
-        self.pod_bytes(&frame.build())
+        self.pod_bytes(&self.build(frame))
     }
 
     /// See [`World::pod`].
     pub fn pod_bytes(&mut self, frame: &[u8]) -> Outcome {
-        self.run(names::POD_INGRESS.four, Metadata::default(), frame)
+        self.run(self.name(names::POD_INGRESS), Metadata::default(), frame)
     }
 
     /// Another pod sends this.
@@ -303,6 +317,7 @@ impl World {
             LOOPBACK,
             Port {
                 address: wide(pod),
+                address6: six(pod.octets()),
                 ..own
             },
         );
@@ -313,7 +328,7 @@ impl World {
 
     /// This comes out of the tunnel.
     pub fn tunnel(&mut self, header: Tunnel, frame: &Frame) -> Outcome {
-        self.tunnel_bytes(header, &frame.build())
+        self.tunnel_bytes(header, &self.build(frame))
     }
 
     /// See [`World::tunnel`].
@@ -330,24 +345,24 @@ impl World {
             identity: identity.into(),
             ifindex: 0,
         };
-        self.run(names::TUNNEL_INGRESS.four, input, frame)
+        self.run(self.name(names::TUNNEL_INGRESS), input, frame)
     }
 
     /// A packet on the tunnel device without metadata.
     pub fn tunnel_bare(&mut self, frame: &Frame) -> Outcome {
         self.run(
-            names::TUNNEL_INGRESS.four,
+            self.name(names::TUNNEL_INGRESS),
             Metadata::default(),
-            &frame.build(),
+            &self.build(frame),
         )
     }
 
     /// This node's gateway hands over this.
     pub fn session(&mut self, frame: &Frame) -> Outcome {
         self.run(
-            names::SESSION_INGRESS.four,
+            self.name(names::SESSION_INGRESS),
             Metadata::default(),
-            &frame.build(),
+            &self.build(frame),
         )
     }
 
@@ -358,7 +373,8 @@ impl World {
 
     /// Attaches `pod_ingress` to a device of this thread's namespace until the world ends; gives its index.
     pub fn attach(&mut self, device: &str) -> u32 {
-        let program = self.program(names::POD_INGRESS.four);
+        let name = self.name(names::POD_INGRESS);
+        let program = self.program(name);
         program.attach(device, TcAttachType::Ingress).unwrap();
         nix::net::if_::if_nametoindex(device).unwrap()
     }
