@@ -444,6 +444,7 @@ fn walk_clean(lab: &mut Lab) {
         "cway-host",
         "links",
         "unreachable route to 241.0.0.0/16",
+        "unreachable route to fdca:242::/32",
         "unicast route to 241.0.0.0/16",
     ] {
         assert!(!clean && said.contains(left), "{left} of {said}");
@@ -455,7 +456,7 @@ fn walk_clean(lab: &mut Lab) {
     let (clean, said) = lab.command("w2", &["clean", "--check"]);
     assert!(clean, "{said}");
     let all = lab.all_of("w2");
-    for ours in ["cway", "241.", "242.", "proto 241"] {
+    for ours in ["cway", "241.", "242.", "proto 241", "fdca:"] {
         assert!(!all.contains(ours), "{ours} in {all}");
     }
     assert!(all.contains("v-c2"), "{all}");

@@ -7,7 +7,7 @@
 //! the first rule of a namespace costs every packet in it the kernel's short way through the tables.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use causeway_proto::model::{Address, Prefix};
 use futures::TryStreamExt;
@@ -94,15 +94,19 @@ impl Host {
     /// # Errors
     /// When the kernel refuses.
     pub async fn hold_back(&self, pools: &[Prefix]) -> Result<(), PortError> {
-        for (base, bits) in pools.iter().filter_map(v4) {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(base, bits)
+        for pool in pools {
+            let route = RouteMessageBuilder::<IpAddr>::new()
+                .destination_prefix(pool.base().ip(), pool.family_len())
+                .map_err(|_| PortError::Missing("prefix of a pool"))?
                 .kind(RouteType::Unreachable)
                 .protocol(OURS)
                 .priority(LAST_METRIC)
                 .build();
-            let added = self.0.route().add(route).replace().execute().await;
-            added.map_err(refused("unreachable route"))?;
+            match self.0.route().add(route).replace().execute().await {
+                // A node without IPv6 has no way for it to leak.
+                Err(Error::NetlinkError(error)) if lacks_family(error.raw_code(), pool) => {}
+                added => added.map_err(refused("unreachable route"))?,
+            }
         }
         Ok(())
     }
@@ -253,6 +257,11 @@ impl Host {
         there.retain(|route| route.attributes.contains(&by));
         let ours: Vec<_> = there.iter().map(destination).collect();
         let wanted: Vec<_> = prefixes.iter().filter_map(v4).collect();
+        let is_wanted = |to: &(IpAddr, u8)| {
+            wanted
+                .iter()
+                .any(|(base, bits)| *to == (IpAddr::V4(*base), *bits))
+        };
         let mut taken = None;
         for (base, bits) in &wanted {
             let route = RouteMessageBuilder::<Ipv4Addr>::new()
@@ -263,7 +272,7 @@ impl Host {
                 .protocol(OURS)
                 .build();
             let add = self.0.route().add(route);
-            let added = if ours.contains(&(*base, *bits)) {
+            let added = if ours.contains(&(IpAddr::V4(*base), *bits)) {
                 add.replace().execute().await
             } else {
                 add.execute().await
@@ -276,7 +285,7 @@ impl Host {
             }
         }
         for old in there {
-            if !wanted.contains(&destination(&old)) {
+            if !is_wanted(&destination(&old)) {
                 self.0.route().del(old).execute().await.map_err(&refused)?;
             }
         }
@@ -284,11 +293,15 @@ impl Host {
     }
 
     async fn routes(&self) -> Result<Vec<RouteMessage>, Error> {
-        let wanted = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let routes = self.0.route().get(wanted).execute();
-        let routes: Vec<RouteMessage> = routes.try_collect().await?;
-        let ours = routes.into_iter().filter(|r| r.header.protocol == OURS);
-        Ok(ours.collect())
+        let four = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let six = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        let mut ours = Vec::new();
+        for wanted in [four, six] {
+            let routes = self.0.route().get(wanted).execute();
+            let routes: Vec<RouteMessage> = routes.try_collect().await?;
+            ours.extend(routes.into_iter().filter(|r| r.header.protocol == OURS));
+        }
+        Ok(ours)
     }
 
     /// All that an agent has added here, by any start.
@@ -338,13 +351,20 @@ fn tunnel_device(port: u16) -> LinkMessage {
         .build()
 }
 
-fn destination(route: &RouteMessage) -> (Ipv4Addr, u8) {
+fn destination(route: &RouteMessage) -> (IpAddr, u8) {
     let to = route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(*to),
+        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(IpAddr::V4(*to)),
+        RouteAttribute::Destination(RouteAddress::Inet6(to)) => Some(IpAddr::V6(*to)),
         _ => None,
     });
     let bits = route.header.destination_prefix_length;
-    (to.unwrap_or(Ipv4Addr::UNSPECIFIED), bits)
+    (to.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), bits)
+}
+
+/// Whether the kernel knows no such family.
+fn lacks_family(code: i32, prefix: &Prefix) -> bool {
+    let lacks = [libc::EAFNOSUPPORT, libc::EOPNOTSUPP].contains(&code.saturating_neg());
+    lacks && !prefix.base().is_v4()
 }
 
 fn is_absent(code: i32) -> bool {

@@ -71,13 +71,9 @@ impl Reader {
         let mut answers = request.execute();
         while let Some(answer) = answers.try_next().await? {
             // A kernel that does not filter tells of all interfaces there.
-            let own = answer.attributes.iter().filter_map(|a| match a {
-                AddressAttribute::Local(ip) if answer.header.index == index => {
-                    Some(Address::from(*ip))
-                }
-                _ => None,
-            });
-            addresses.extend(own);
+            if answer.header.index == index {
+                addresses.extend(link::own(&answer));
+            }
         }
         Ok(Some((mac, addresses)))
     }

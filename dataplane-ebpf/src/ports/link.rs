@@ -1,9 +1,10 @@
 //! Shell: links, addresses and default routes as netlink lists them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use causeway_proto::model::Address;
 use futures::TryStreamExt;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -51,14 +52,31 @@ pub async fn all(handle: &Handle) -> Result<Vec<Link>, Error> {
 /// IPv4 addresses of this namespace by the index of their device.
 pub async fn addresses(handle: &Handle) -> Result<Vec<(u32, Address)>, Error> {
     let all: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
-    let local = |message: &AddressMessage| {
-        let address = message.attributes.iter().find_map(|a| match a {
-            AddressAttribute::Local(ip) => Some(Address::from(*ip)),
+    let mut found: Vec<(u32, Address)> = Vec::new();
+    for message in all
+        .iter()
+        .filter(|m| m.header.family == AddressFamily::Inet)
+    {
+        found.extend(own(message).map(|address| (message.header.index, address)));
+    }
+    Ok(found)
+}
+
+/// The interface's own address. With `IFA_LOCAL` the other attribute is that of the other end; IPv6 has the other alone.
+#[must_use]
+pub fn own(message: &AddressMessage) -> Option<Address> {
+    let find = |of: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(of);
+    let local = find(|a| match a {
+        AddressAttribute::Local(ip) => Some(*ip),
+        _ => None,
+    });
+    let address = || {
+        find(|a| match a {
+            AddressAttribute::Address(ip) => Some(*ip),
             _ => None,
-        })?;
-        Some((message.header.index, address))
+        })
     };
-    Ok(all.iter().filter_map(local).collect())
+    local.or_else(address).map(Address::from)
 }
 
 /// IPv4 default routes of the main table.
@@ -140,5 +158,28 @@ fn describe(link: &mut Link, info: &[LinkInfo]) {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_address_is_the_local_one_where_there_are_two() {
+        let told = |attributes: &[AddressAttribute]| {
+            let mut message = AddressMessage::default();
+            message.attributes.extend_from_slice(attributes);
+            own(&message)
+        };
+        let (own_end, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let both = [
+            AddressAttribute::Address(other),
+            AddressAttribute::Local(own_end),
+        ];
+        assert_eq!(told(&both), Some(own_end.into()));
+        let six: IpAddr = "fd00::6".parse().unwrap();
+        assert_eq!(told(&[AddressAttribute::Address(six)]), Some(six.into()));
+        assert_eq!(told(&[]), None);
     }
 }

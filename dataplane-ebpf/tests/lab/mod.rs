@@ -38,6 +38,10 @@ const LEAST_PRIVILEGE: [&str; 3] = [
     "--no-new-privs",
 ];
 
+/// The pools of both families.
+const POOLS: &str =
+    "[241.0.0.0/16, 242.0.0.0/7, 244.0.0.0/6, 248.0.0.0/6, 'fdca:241::/112', 'fdca:242::/32']";
+
 pub struct Lab {
     prefix: String,
     dir: tempfile::TempDir,
@@ -251,7 +255,7 @@ impl Lab {
             "ports: {bridge: cni0}\n"
         };
         let text = format!(
-            "node: {node}\nouter_address: {}\npin_dir: {}\nhealth_socket: {}\ngateway_socket: {}\n{ports}",
+            "node: {node}\nouter_address: {}\npin_dir: {}\nhealth_socket: {}\ngateway_socket: {}\npools: {POOLS}\n{ports}",
             self.uplinks[node],
             pins.display(),
             self.file(agent, "health").display(),
@@ -311,13 +315,15 @@ impl Lab {
     /// Names of devices, routes and rules of a node.
     pub fn all_of(&self, node: &str) -> String {
         let mut all = String::new();
-        for what in ["link", "route", "rule"] {
-            let full = self.full(node);
-            let args = ["-n", &full, "-4", "-o", what, "show"];
-            let table = ["table", "all"];
-            let table = if what == "route" { &table[..] } else { &[] };
-            let out = Command::new("ip").args(args).args(table).output().unwrap();
-            all += &String::from_utf8_lossy(&out.stdout);
+        let full = self.full(node);
+        for family in ["-4", "-6"] {
+            for what in ["link", "route", "rule"] {
+                let args = ["-n", &full, family, "-o", what, "show"];
+                let table = ["table", "all"];
+                let table = if what == "route" { &table[..] } else { &[] };
+                let out = Command::new("ip").args(args).args(table).output().unwrap();
+                all += &String::from_utf8_lossy(&out.stdout);
+            }
         }
         all
     }
