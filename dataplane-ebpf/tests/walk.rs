@@ -13,6 +13,7 @@
     reason = "a test"
 )]
 
+mod dual;
 mod echo;
 mod lab;
 mod sessions;
@@ -20,7 +21,7 @@ mod untouched;
 mod views;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use causeway_proto::model::View;
@@ -82,9 +83,14 @@ fn packets_walk() {
 }
 
 /// What a server says: its name, and the address that it saw.
-fn ask(lab: &Lab, pod: &str, to: Ipv4Addr, port: u16) -> std::io::Result<(String, String)> {
+fn ask(
+    lab: &Lab,
+    pod: &str,
+    to: impl Into<IpAddr>,
+    port: u16,
+) -> std::io::Result<(String, String)> {
+    let to = SocketAddr::new(to.into(), port);
     lab.inside(pod, move || {
-        let to = SocketAddrV4::new(to, port).into();
         let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.write_all(b"who\n")?;
@@ -136,7 +142,7 @@ fn walk_echo(lab: &Lab) {
 }
 
 fn walk_bulk(lab: &Lab) {
-    there_and_back(lab);
+    there_and_back(lab, EAST_VIP);
     // Super-packets cross both devices whole: no frame of the wire has so many bytes.
     let mean = lab
         .mean_received("w1", "cway0")
@@ -145,11 +151,12 @@ fn walk_bulk(lab: &Lab) {
 }
 
 /// Twenty MiB, and every byte is the one that was sent.
-fn there_and_back(lab: &Lab) {
+fn there_and_back(lab: &Lab, vip: impl Into<IpAddr>) {
     const SIZE: usize = 20 << 20;
     let started = Instant::now();
-    let same = lab.inside("client", || {
-        let mut stream = TcpStream::connect((EAST_VIP, 80)).unwrap();
+    let vip = vip.into();
+    let same = lab.inside("client", move || {
+        let mut stream = TcpStream::connect((vip, 80)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -352,7 +359,7 @@ fn walk_host_network(lab: &Lab) {
         ("w2", [241, 0, 0, 90], "250.0.0.22"),
         ("w1", [241, 0, 0, 90], "250.0.0.21"),
     ] {
-        let answer = ask(lab, client, vip.into(), 80);
+        let answer = ask(lab, client, vip, 80);
         let answer = answer.unwrap_or_else(|e| panic!("{client}: {e}\n{}", lab.explain()));
         assert_eq!(answer, ("w1".to_owned(), seen_as.to_owned()), "{client}");
     }

@@ -113,6 +113,10 @@ impl Lab {
         self.routed.insert(node.to_owned(), gateway.to_owned());
     }
 
+    pub fn is_routed(&self, node: &str) -> bool {
+        self.routed.contains_key(node)
+    }
+
     fn bare_node(&mut self, node: &str, uplink: &str) {
         self.space(node);
         let full = self.full(node);
@@ -193,8 +197,8 @@ impl Lab {
         let name = pod.to_owned();
         let (ready, wait) = std::sync::mpsc::channel();
         self.inside_background(pod, move || {
-            let tcp = TcpListener::bind("0.0.0.0:8080").unwrap();
-            let udp = UdpSocket::bind("0.0.0.0:7007").unwrap();
+            let tcp = TcpListener::bind("[::]:8080").unwrap();
+            let udp = UdpSocket::bind("[::]:7007").unwrap();
             ready.send(()).unwrap();
             std::thread::spawn(move || {
                 let mut buffer = [0; 2048];
@@ -212,7 +216,8 @@ impl Lab {
                     if line == "mirror\n" {
                         let _ = std::io::copy(&mut reader, &mut writer);
                     } else {
-                        let seen = writer.peer_addr().map(|a| a.ip().to_string());
+                        let seen = writer.peer_addr();
+                        let seen = seen.map(|a| a.ip().to_canonical().to_string());
                         let _ = write!(writer, "{name} {}", seen.unwrap_or_default());
                     }
                 });

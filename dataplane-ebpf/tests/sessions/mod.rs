@@ -246,7 +246,7 @@ fn super_packets(lab: &Lab, sessions: &Sessions) {
         (of(&sessions.counts.frames), of(&sessions.counts.bytes))
     };
     let before = read();
-    there_and_back(lab);
+    there_and_back(lab, EAST_VIP);
     let after = read();
     let mean = (after.1 - before.1) / (after.0 - before.0);
     // Half of the frames acknowledge.
