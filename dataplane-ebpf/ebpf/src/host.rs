@@ -16,7 +16,7 @@ use crate::{
 pub fn egress<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
     // SAFETY: the kernel hands out a valid `__sk_buff`.
     let came_by = unsafe { (*ctx.skb.skb).ingress_ifindex };
-    if came_by == 0 || skb::ethertype(ctx) != A::ETHERTYPE {
+    if came_by == 0 {
         return Ok(Action::Pass);
     }
     let config = maps::config().ok_or(DropReason::Forwarded)?;

@@ -13,35 +13,35 @@ mod programs {
     /// tcx ingress of every pod-side port.
     #[classifier]
     pub fn pod_ingress4(ctx: TcContext) -> i32 {
-        verdict::finish(pod::ingress::<V4>(&ctx))
+        verdict::of_family::<V4>(&ctx, |ctx| verdict::finish(pod::ingress::<V4>(ctx)))
     }
 
     /// The same for IPv6, as all that end in 6: they stand behind the others.
     #[classifier]
     pub fn pod_ingress6(ctx: TcContext) -> i32 {
-        verdict::finish(pod::ingress::<V6>(&ctx))
+        verdict::of_family::<V6>(&ctx, |ctx| verdict::finish(pod::ingress::<V6>(ctx)))
     }
 
     /// tcx ingress of the tunnel device.
     #[classifier]
     pub fn tunnel_ingress4(ctx: TcContext) -> i32 {
-        verdict::finish(tunnel::ingress::<V4>(&ctx))
+        verdict::of_family::<V4>(&ctx, |ctx| verdict::finish(tunnel::ingress::<V4>(ctx)))
     }
 
     #[classifier]
     pub fn tunnel_ingress6(ctx: TcContext) -> i32 {
-        verdict::finish(tunnel::ingress::<V6>(&ctx))
+        verdict::of_family::<V6>(&ctx, |ctx| verdict::finish(tunnel::ingress::<V6>(ctx)))
     }
 
     /// tcx ingress of the device to this node's gateway.
     #[classifier]
     pub fn session_ingress4(ctx: TcContext) -> i32 {
-        verdict::finish(tunnel::from_gateway::<V4>(&ctx))
+        verdict::of_family::<V4>(&ctx, |ctx| verdict::finish(tunnel::from_gateway::<V4>(ctx)))
     }
 
     #[classifier]
     pub fn session_ingress6(ctx: TcContext) -> i32 {
-        verdict::finish(tunnel::from_gateway::<V6>(&ctx))
+        verdict::of_family::<V6>(&ctx, |ctx| verdict::finish(tunnel::from_gateway::<V6>(ctx)))
     }
 
     /// tcx ingress of the uplink.
@@ -53,12 +53,12 @@ mod programs {
     /// tcx egress of the device of the node's own processes.
     #[classifier]
     pub fn host_egress4(ctx: TcContext) -> i32 {
-        verdict::finish_inwards(host::egress::<V4>(&ctx))
+        verdict::of_family::<V4>(&ctx, |ctx| verdict::finish_inwards(host::egress::<V4>(ctx)))
     }
 
     #[classifier]
     pub fn host_egress6(ctx: TcContext) -> i32 {
-        verdict::finish_inwards(host::egress::<V6>(&ctx))
+        verdict::of_family::<V6>(&ctx, |ctx| verdict::finish_inwards(host::egress::<V6>(ctx)))
     }
 
     #[panic_handler]

@@ -4,7 +4,7 @@
 
 use aya_ebpf::programs::TcContext;
 use causeway_abi::{
-    Backend, Config, DropReason, MAC_NONE, Mac, Source, SourceKey4, V6, Vni, backend_flags,
+    Backend, Config, DropReason, MAC_NONE, Mac, Source, SourceKey4, Vni, backend_flags,
     config_flags, faults, frontend_flags, route_flags, source_kind,
 };
 
@@ -37,9 +37,6 @@ pub struct Inbound {
 /// tcx ingress of the tunnel device.
 #[inline(always)]
 pub fn ingress<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
-    if passes::<A>(ctx) {
-        return Ok(Action::Pass);
-    }
     walk::from_tunnel::<A>(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
 }
 
@@ -77,17 +74,7 @@ fn examined<A: Family>(ctx: &TcContext, config: &Config) -> Result<Next, DropRea
 /// tcx ingress of the device to this node's gateway.
 #[inline(always)]
 pub fn from_gateway<A: Family>(ctx: &TcContext) -> Result<Action, DropReason> {
-    if passes::<A>(ctx) {
-        return Ok(Action::Pass);
-    }
     walk::from_gateway::<A>(ctx, maps::config().ok_or(DropReason::NotConfigured)?)
-}
-
-/// The programs of both families stand one behind the other. The first one leaves to the second what is IPv6, and nothing
-/// else: probes are of neither.
-#[inline(always)]
-fn passes<A: Family>(ctx: &TcContext) -> bool {
-    (skb::ethertype(ctx) == V6::ETHERTYPE) != (A::ETHERTYPE == V6::ETHERTYPE)
 }
 
 apart! {

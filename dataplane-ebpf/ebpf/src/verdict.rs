@@ -1,9 +1,9 @@
 //! Shell: the one place where what was decided becomes a TC code and is counted.
 
-use aya_ebpf::{bindings::BPF_F_INGRESS, helpers::bpf_redirect};
-use causeway_abi::{Counted, DropReason};
+use aya_ebpf::{bindings::BPF_F_INGRESS, helpers::bpf_redirect, programs::TcContext};
+use causeway_abi::{Counted, DropReason, V6};
 
-use crate::maps;
+use crate::{family::Family, maps, skb};
 
 /// `TCX_NEXT`: not ours, other programs on the hook go on.
 const NEXT: i32 = -1;
@@ -50,6 +50,18 @@ pub const fn rejects(reason: DropReason) -> bool {
             | DropReason::Forwarded
             | DropReason::TooBig
     )
+}
+
+/// Runs one family's program of a hook. Both stand one behind the other: the first leaves to the second what is IPv6,
+/// uncounted, and nothing else (probes, say, are of neither family); the second takes nothing else.
+#[inline(always)]
+pub fn of_family<A: Family>(ctx: &TcContext, program: impl FnOnce(&TcContext) -> i32) -> i32 {
+    let six = V6::ETHERTYPE;
+    if (skb::ethertype(ctx) == six) == (A::ETHERTYPE == six) {
+        program(ctx)
+    } else {
+        NEXT
+    }
 }
 
 /// Counts, and answers the kernel: what leaves by an interface goes out there.

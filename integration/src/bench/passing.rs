@@ -30,9 +30,18 @@ const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 struct Case {
     name: &'static str,
-    program: &'static str,
+    hook: Hook,
     frame: Vec<u8>,
 }
+
+/// A hook by its name, and its programs, which all see each packet.
+type Hook = (&'static str, &'static [&'static str]);
+
+const POD_SIDE: Hook = (
+    names::POD_INGRESS.name,
+    &[names::POD_INGRESS.four, names::POD_INGRESS.six],
+);
+const UPLINK: Hook = (names::UPLINK_GUARD, &[names::UPLINK_GUARD]);
 
 /// Measures all of them, without and with native peers.
 pub(super) fn run(bed: &mut Bed, object: &Path, tell: &mut dyn FnMut(Point)) -> Result<()> {
@@ -45,10 +54,7 @@ pub(super) fn run(bed: &mut Bed, object: &Path, tell: &mut dyn FnMut(Point)) -> 
         tell(measure(bed, &mut shipped, &case, "")?);
     }
     be_native(bed)?;
-    for case in cases()
-        .iter()
-        .filter(|case| case.program == names::POD_INGRESS.four)
-    {
+    for case in cases().iter().filter(|case| case.hook == POD_SIDE) {
         tell(measure(bed, &mut shipped, case, ", native peers")?);
     }
     Ok(())
@@ -58,15 +64,19 @@ fn measure(bed: &mut Bed, shipped: &mut Ebpf, case: &Case, with: &str) -> Result
     let before = bed.counted(Counted::Pass)?;
     let mut costs = Vec::new();
     for _ in 0..ROUNDS {
-        let empty = time(&mut bed.ebpf, "bench_empty", &case.frame, PACKETS)?;
-        costs.push(time(shipped, case.program, &case.frame, PACKETS)? - empty);
+        let mut cost = 0.0;
+        for program in case.hook.1 {
+            let empty = time(&mut bed.ebpf, "bench_empty", &case.frame, PACKETS)?;
+            cost += time(shipped, program, &case.frame, PACKETS)? - empty;
+        }
+        costs.push(cost);
     }
     let passed = bed.counted(Counted::Pass)?.saturating_sub(before);
     let all = ROUNDS as u64 * u64::from(PACKETS);
     ensure!(passed == all, "{}: {passed} of {all} passed", case.name);
     let name = format!(
         "{}, {}{with} (test run, over an empty program)",
-        case.program, case.name
+        case.hook.0, case.name
     );
     let mut point = Point::of(name, "ns/packet", costs);
     point.promise = Some(Promise {
@@ -99,25 +109,9 @@ fn be_native(bed: &mut Bed) -> Result<()> {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name, program, frame| Case {
-        name,
-        program,
-        frame,
-    };
-    let pod = |name, to, transport| {
-        case(
-            name,
-            names::POD_INGRESS.four,
-            Frame::new(POD, to, transport).build(),
-        )
-    };
-    let uplink = |name, transport| {
-        case(
-            name,
-            names::UPLINK_GUARD,
-            Frame::new(NODE_2, NODE, transport).build(),
-        )
-    };
+    let case = |name, hook, frame| Case { name, hook, frame };
+    let pod = |name, to, transport| case(name, POD_SIDE, Frame::new(POD, to, transport).build());
+    let uplink = |name, transport| case(name, UPLINK, Frame::new(NODE_2, NODE, transport).build());
     let ack = |from, to| Transport::tcp(from, to, flags::ACK);
     let ping = Transport::Icmp {
         kind: 8,
@@ -140,13 +134,18 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "TCP with IP options",
-            names::POD_INGRESS.four,
+            POD_SIDE,
             with_options(ack(40_000, 8080)),
         ),
         pod("answer to a probe", BRIDGE, ack(8080, 40_000)),
         pod("ping to the node", BRIDGE, ping.clone()),
-        case("ARP", names::POD_INGRESS.four, other(0x0806, 28)),
-        case("IPv6", names::POD_INGRESS.four, other(0x86dd, 60)),
+        case("ARP", POD_SIDE, other(0x0806, 28)),
+        case(
+            "TCP to a pod, IPv6",
+            POD_SIDE,
+            Frame::new(POD, NEIGHBOUR, ack(40_000, 8080)).build6(),
+        ),
+        case("IPv6 without a transport", POD_SIDE, other(0x86dd, 60)),
         uplink("TCP between nodes", ack(40_000, 10_250)),
         uplink("UDP between nodes", Transport::udp(40_000, 53, &[0; 64])),
         uplink(
