@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use causeway_abi::V6;
 use causeway_proto::model::{
     Address, BackendPort, ClusterId, Liveness, NodeName, PeerView, Prefix, Problem, ProblemKind,
     ServiceName, View,
@@ -28,7 +29,6 @@ pub use port::is_pod_side;
 
 use crate::image::{FrontendKey, Lpm, MapImage, Table};
 use crate::maglev::{NoMember, Ring};
-use causeway_abi::V6;
 
 /// What the agent knows about its own node, and no View says.
 #[derive(Debug, Clone, PartialEq, Eq)]

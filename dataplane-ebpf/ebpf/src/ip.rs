@@ -73,13 +73,6 @@ impl Ipv4 {
         (self.version_ihl as u32 & 0x0f) * 4
     }
 
-    /// Bytes after the header, as the header says.
-    #[inline(always)]
-    #[must_use]
-    pub const fn payload_length(&self) -> u32 {
-        (u16::from_be_bytes(self.total_length) as u32).saturating_sub(self.header_length())
-    }
-
     /// More fragments to come, or not the first one.
     #[inline(always)]
     #[must_use]
