@@ -33,22 +33,7 @@ const WEST_VIP: Ipv4Addr = Ipv4Addr::new(241, 0, 0, 77);
 #[test]
 fn packets_walk() {
     let Some(object) = lab::object() else { return };
-    let mut lab = Lab::make("walk");
-    for (node, uplink, bridge) in [
-        ("e1", "172.31.77.11", "10.244.1.1"),
-        ("w1", "172.31.77.21", "10.244.1.1"),
-    ] {
-        lab.node(node, uplink, bridge);
-    }
-    lab.routed_node("w2", "172.31.77.22", "10.244.2.1");
-    for (node, pod, address, bridge) in [
-        ("e1", "client", "10.244.1.6", "10.244.1.1"),
-        ("w1", "b1", "10.244.1.6", "10.244.1.1"),
-        ("w2", "b2", "10.244.2.7", "10.244.2.1"),
-        ("w2", "c2", "10.244.2.8", "10.244.2.1"),
-    ] {
-        lab.pod(node, pod, address, bridge);
-    }
+    let mut lab = Lab::of_two_clusters("walk");
     for pod in ["b1", "b2", "c2", "w1"] {
         lab.serve(pod);
     }

@@ -26,11 +26,11 @@ const OPTIONS: u32 = 8;
 
 /// An ICMP error's own part.
 #[derive(Clone, Copy)]
-pub struct Complaint {
+struct Complaint {
     /// Type and code.
-    pub kind: [u8; 2],
+    kind: [u8; 2],
     /// What follows the checksum.
-    pub rest: [u8; 4],
+    rest: [u8; 4],
 }
 
 /// Nobody takes datagrams there.

@@ -125,17 +125,8 @@ impl Lab {
 #[test]
 fn packets_walk_over_both_families() {
     let Some(object) = lab::object() else { return };
-    let mut lab = Lab::make("dual");
-    lab.node("e1", "172.31.77.11", "10.244.1.1");
-    lab.node("w1", "172.31.77.21", "10.244.1.1");
-    lab.routed_node("w2", "172.31.77.22", "10.244.2.1");
-    for (node, pod, address, gateway) in [
-        ("e1", "client", "10.244.1.6", "10.244.1.1"),
-        ("w1", "b1", "10.244.1.6", "10.244.1.1"),
-        ("w2", "b2", "10.244.2.7", "10.244.2.1"),
-        ("w2", "c2", "10.244.2.8", "10.244.2.1"),
-    ] {
-        lab.pod(node, pod, address, gateway);
+    let mut lab = Lab::of_two_clusters("dual");
+    for (node, pod, address, gateway) in lab::PODS {
         lab.pod6(
             node,
             pod,

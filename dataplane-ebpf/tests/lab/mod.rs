@@ -38,6 +38,14 @@ const LEAST_PRIVILEGE: [&str; 3] = [
     "--no-new-privs",
 ];
 
+/// Node, name, address and gateway of each pod. East's client has the address of one of west's.
+pub const PODS: [(&str, &str, &str, &str); 4] = [
+    ("e1", "client", "10.244.1.6", "10.244.1.1"),
+    ("w1", "b1", "10.244.1.6", "10.244.1.1"),
+    ("w2", "b2", "10.244.2.7", "10.244.2.1"),
+    ("w2", "c2", "10.244.2.8", "10.244.2.1"),
+];
+
 /// The pools of both families.
 const POOLS: &str =
     "[241.0.0.0/16, 242.0.0.0/7, 244.0.0.0/6, 248.0.0.0/6, 'fdca:241::/112', 'fdca:242::/32']";
@@ -61,7 +69,7 @@ fn run(program: &str, args: &[&str]) {
 }
 
 impl Lab {
-    pub fn make(name: &str) -> Self {
+    fn make(name: &str) -> Self {
         let mut lab = Self {
             prefix: format!("cwdp-{name}-{}", std::process::id()),
             dir: tempfile::tempdir().unwrap(),
@@ -74,6 +82,18 @@ impl Lab {
         lab.space("wan");
         lab.ip("wan", "link add wan type bridge");
         lab.ip("wan", "link set wan up");
+        lab
+    }
+
+    /// Two clusters: east's one node and west's first with a bridge, west's second without; and all of [`PODS`].
+    pub fn of_two_clusters(name: &str) -> Self {
+        let mut lab = Self::make(name);
+        lab.node("e1", "172.31.77.11", "10.244.1.1");
+        lab.node("w1", "172.31.77.21", "10.244.1.1");
+        lab.routed_node("w2", "172.31.77.22", "10.244.2.1");
+        for (node, pod, address, gateway) in PODS {
+            lab.pod(node, pod, address, gateway);
+        }
         lab
     }
 

@@ -196,17 +196,7 @@ impl Drop for Sessions {
 #[test]
 fn packets_go_by_gateways() {
     let Some(object) = lab::object() else { return };
-    let mut lab = Lab::make("sessions");
-    lab.node("e1", "172.31.77.11", "10.244.1.1");
-    lab.node("w1", "172.31.77.21", "10.244.1.1");
-    lab.routed_node("w2", "172.31.77.22", "10.244.2.1");
-    for (node, pod, address, bridge) in [
-        ("e1", "client", "10.244.1.6", "10.244.1.1"),
-        ("w1", "b1", "10.244.1.6", "10.244.1.1"),
-        ("w2", "b2", "10.244.2.7", "10.244.2.1"),
-    ] {
-        lab.pod(node, pod, address, bridge);
-    }
+    let mut lab = Lab::of_two_clusters("sessions");
     lab.serve("b1");
     lab.serve("b2");
     let listen = |lab: &Lab, node| UnixListener::bind(lab.gateway_socket(node)).unwrap();
